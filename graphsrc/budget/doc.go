@@ -1,0 +1,62 @@
+// Package budget is the one door through which physical requests leave for
+// Microsoft Graph: a token bucket with lanes, and an http.RoundTripper that
+// spends one token for every send.
+//
+// It owns the promise that no window of time, wherever it is laid, holds more
+// sends than the plan allows (Graph admits 1,500 presence requests in 30 s per
+// application and tenant, failed and throttled ones included). It must never
+// know what a request means: it sees lanes, tokens, statuses and Retry-After,
+// and neither URLs nor bodies, users or presence.
+//
+// # Why the promise holds
+//
+// Call level the tokens in the bucket, held the permits granted and not yet
+// sent, and potential their sum. The bucket keeps three rules:
+//
+//	refill   raises level by rate·dt, and never lifts the potential above C
+//	grant    moves one token from level to held: the potential stays
+//	return   moves it back:                     the potential stays
+//	send     takes one out of held:             the potential falls by one
+//
+// So the sends of any interval of length T are at most the potential at its
+// beginning plus what was poured in: C + r·T. That counts sends, not grants: how
+// long a permit was held makes no difference. If requests take between Lmin and
+// Lmax to arrive, the arrivals of an interval T were sent in an interval of
+// T + (Lmax-Lmin), and the server sees at most C + r·(T + Lmax - Lmin). Plan.Validate
+// demands that for a spread of LatencyMargin. A new bucket starts with a potential
+// of zero, so what a process and its successors send obeys the same bound
+// however often they are restarted, as long as no two of them live at once.
+//
+// The arithmetic is exact: levels and rates are integers, and nothing is rounded
+// on the way.
+//
+// What the bucket cannot prevent it pays back: when net/http silently repeats a
+// request on a fresh connection, the repetition is charged afterwards, even if
+// the level falls below zero.
+//
+// # Lanes
+//
+// Waiters queue in four lanes, first come first served within a lane. A token
+// goes to the highest lane that waits, except that out of every 40 tokens handed
+// to waiters
+//
+//	two go to Refresh, if it waits;
+//	one goes to Publish and one to FirstLook, if they wait; where one of them
+//	does not, or is itself the highest, its share is the other's.
+//
+// Each lower lane thus gets at least 5 % when it waits alone below a busy one,
+// Publish and FirstLook at least 2.5 % each when all wait, and the highest lane
+// never less than 90 %. Beyond that a higher lane waits for no lower one: Refresh,
+// the only lane with endless demand, also leaves a tenth of the capacity in the
+// bucket, so that a lone interactive request finds a token there and leaves at
+// once. (A Refresh token due by the rule above may come out of that tenth, so the
+// reserve cannot starve it.)
+//
+// # Throttling
+//
+// A throttling answer closes the tap for all lanes: the bucket is emptied, permits
+// granted but not sent become void, nothing flows in until the pause is over, and
+// the rate is halved (never below a tenth of the plan). Callers in the queue whose
+// deadline has thereby become hopeless are told at once. Each quiet window after
+// the pause gives a tenth of the planned rate back, up to the plan.
+package budget

@@ -1,0 +1,149 @@
+package graphsrc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// directory finds users by address and by id: in the synchronized index if
+// there is one, else in what was looked up before, else by asking.
+type directory struct {
+	graph     DirectoryReader
+	domains   map[string]struct{} // empty: all
+	byAddress *memo[*User]
+	byID      *memo[*User]
+	finder    *finder
+	sync      *syncer // may be nil
+}
+
+func newDirectory(o *Options, life *lifetime, users *grant, sync *syncer) (*directory, error) {
+	d := &directory{graph: o.Graph, domains: make(map[string]struct{}, len(o.Domains)), sync: sync}
+	for _, name := range o.Domains {
+		d.domains[strings.ToLower(strings.TrimSuffix(name, "."))] = struct{}{}
+	}
+	d.finder = &finder{graph: o.Graph, clk: o.Clock, life: life, window: o.BatchWindow, timeout: o.Timeout}
+	memory := func(op string) (*memo[*User], error) {
+		return newMemo(&memo[*User]{
+			op: op, life: life, clk: o.Clock, timeout: o.Timeout, ttl: o.UserTTL, negative: o.NegativeTTL, grant: users,
+		}, o.DirectorySize, func(*User) int { return 1 })
+	}
+	var err error
+	if d.byAddress, err = memory("find user"); err != nil {
+		return nil, err
+	}
+	d.byID, err = memory("get user")
+	return d, err
+}
+
+// Lookup finds a user by an address: user@domain in any case, with or without
+// "sip:". Nobody is KindNotFound, as is, without asking and with
+// CodeForeignDomain, an address outside Options.Domains; what is no address is
+// KindInvalid. The user's lists are shared and must not be changed.
+func (s *Source) Lookup(ctx context.Context, address string) (User, error) {
+	address, err := ParseAddress(address)
+	if err != nil {
+		return User{}, err
+	}
+	return s.directory.lookup(ctx, address)
+}
+
+// User reads a user by object id. Nobody is KindNotFound. The user's lists are
+// shared and must not be changed.
+func (s *Source) User(ctx context.Context, id string) (User, error) {
+	k, ok := parseKey(id)
+	if !ok {
+		return User{}, &Error{Op: "get user", Kind: KindInvalid, Code: CodeInvalidID, Message: fmt.Sprintf("%.64q is not an object id", id)}
+	}
+	return s.directory.user(ctx, k)
+}
+
+func (d *directory) lookup(ctx context.Context, address string) (User, error) {
+	if _, ours := d.domains[domainOf(address)]; len(d.domains) > 0 && !ours {
+		return User{}, &Error{Op: "find user", Kind: KindNotFound, Code: CodeForeignDomain, Message: "the domain is not one of this tenant"}
+	}
+	if d.sync != nil {
+		u, found, complete := d.sync.find(address)
+		if found {
+			return u, nil
+		}
+		if complete {
+			return User{}, &Error{Op: "find user", Kind: KindNotFound, Message: "nobody in the synchronized directory has the address"}
+		}
+	}
+	if r, ok := d.byAddress.recall(address); ok && r.err == nil {
+		return *r.value, nil
+	}
+	u, err := d.byAddress.get(ctx, address, func(ctx context.Context) (*User, error) {
+		u, err := d.finder.find(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		u = tidy(u)
+		d.byID.put(u.ID, &u)
+		return &u, nil
+	})
+	if err != nil {
+		return User{}, err
+	}
+	return *u, nil
+}
+
+func (d *directory) user(ctx context.Context, k userKey) (User, error) {
+	if d.sync != nil {
+		if u, found, _ := d.sync.get(k); found {
+			return u, nil
+		}
+		// An id that the index does not hold is asked for all the same: ids
+		// come from Graph, perhaps a moment ago.
+	}
+	id := k.String()
+	u, err := d.byID.get(ctx, id, func(ctx context.Context) (*User, error) {
+		u, err := d.graph.User(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		u = tidy(u)
+		d.learn([]User{u})
+		return &u, nil
+	})
+	if err != nil {
+		return User{}, err
+	}
+	return *u, nil
+}
+
+// learn remembers users that came with another answer, by id and by the one
+// address under which they are shown: a client asks for it next. Their other
+// addresses might be a better match for somebody else.
+func (d *directory) learn(users []User) {
+	for i := range users {
+		u := users[i]
+		if _, ok := parseKey(u.ID); !ok {
+			continue
+		}
+		d.byID.put(u.ID, &u)
+		if a := Address(u); a != "" {
+			d.byAddress.put(a, &u)
+		}
+	}
+}
+
+// tidy gives a user's id its one spelling, and keeps callers who append to the
+// shared lists from writing into them.
+func tidy(u User) User {
+	u.ID = strings.ToLower(u.ID)
+	u.IMAddresses = slices.Clip(u.IMAddresses)
+	u.ProxyAddresses = slices.Clip(u.ProxyAddresses)
+	u.OtherMails = slices.Clip(u.OtherMails)
+	u.BusinessPhones = slices.Clip(u.BusinessPhones)
+	return u
+}
+
+func tidyAll(users []User) []User {
+	for i := range users {
+		users[i] = tidy(users[i])
+	}
+	return slices.Clip(users)
+}

@@ -1,0 +1,40 @@
+// Package graphsrc owns everything said to Microsoft Graph: which question
+// leaves when, how many of them, what is remembered of the answers, and what
+// a failure means.
+//
+// It must never know UCWA, applications, subscriptions or HTTP serving, and it
+// never imports the Graph SDK: package msgraph does, behind the interface
+// [Graph] declared here.
+//
+// # Asking for presence
+//
+//	Presence(id) ──▶ cache ── fresh ───────────────────────────▶ Reading
+//	                   │ missing or older than Fresh
+//	                   ▼
+//	               coalescer   one queue per lane; an id asked for twice is
+//	                   │       one entry, queued or already on its way
+//	                   ▼
+//	               permit      waits for the budget in the caller's lane,
+//	                   │       and only then empties the queue (late binding:
+//	                   ▼       the scarcer the budget, the fuller the batch)
+//	               Graph       ≤ 650 ids in one request, a lone id by GET
+//	                   │
+//	                   ▼
+//	               apply       the one place where an answer becomes what is
+//	                           known of a person (order, unknown words, age)
+//
+// # What a failure means
+//
+// Every error that leaves the package is an [*Error]. While Graph fails, a
+// presence younger than Options.Stale is served and marked so; a user, group
+// or contact list once read is served until it leaves the cache, because a
+// directory ages slowly. A 400 or 404 on a batch is halved until the id that
+// causes it stands alone; that id reads as PresenceUnknown and is asked for
+// less and less often, down to once an hour.
+//
+// A failed presence request is repeated once, through the budget. After three
+// failures in a row nobody asks for a second, so that a dead Graph costs a few
+// sends a second whatever the demand; the failure of a directory or contact
+// question is remembered for a second, one by one. A missing permission hides
+// what needs it for two minutes.
+package graphsrc

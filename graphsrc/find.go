@@ -1,0 +1,244 @@
+package graphsrc
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"ucwagate/graphsrc/budget"
+	"ucwagate/graphsrc/clock"
+)
+
+const (
+	// maxExpressions is how many values an "in" takes, and how many comparisons
+	// a filter may hold, without advanced query.
+	maxExpressions = 15
+	// comparisons is how many of them filterFor makes for one address.
+	comparisons = 7
+	// maxUPN is the longest user principal name; maxCompared the most
+	// characters "eq" compares. A longer address is only found in the
+	// synchronized index.
+	maxUPN      = 113
+	maxCompared = 120
+	// maxFinding is how many searches may be under way.
+	maxFinding = 4
+	// maxClaimants is how many users with the same address are looked at for
+	// each address of a search.
+	maxClaimants = 5
+)
+
+// finder asks Graph who has an address. A lone address is read as a user
+// principal name, which it nearly always is; several that wait at once are
+// searched for in one request. Those nobody has as principal name are then
+// searched for in the other properties, two to a request.
+type finder struct {
+	graph   DirectoryReader
+	clk     clock.Clock
+	life    *lifetime
+	window  time.Duration
+	timeout time.Duration
+
+	mu      sync.Mutex
+	waiting []*search
+	running int
+}
+
+type search struct {
+	address string
+	lane    budget.Lane
+	done    chan struct{}
+	user    User
+	err     error // nil and no user yet: still sought
+	found   bool
+}
+
+func (s *search) settle(u User, err error) {
+	s.user, s.err, s.found = u, err, true
+	close(s.done)
+}
+
+// find returns the user who has a normalized address; nobody is KindNotFound.
+func (f *finder) find(ctx context.Context, address string) (User, error) {
+	s := &search{address: address, lane: budget.LaneOf(ctx), done: make(chan struct{})}
+	f.mu.Lock()
+	f.waiting = append(f.waiting, s)
+	if f.running < maxFinding {
+		f.running++
+		// The caller is announced work and waits below, so this is too.
+		f.life.fork()
+		go f.run(f.running > 1)
+	}
+	f.mu.Unlock()
+	select {
+	case <-s.done:
+		return s.user, s.err
+	case <-ctx.Done():
+		f.withdraw(s)
+		return User{}, ctx.Err()
+	}
+}
+
+func (f *finder) withdraw(s *search) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, other := range f.waiting {
+		if other == s {
+			f.waiting = append(f.waiting[:i], f.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+// run searches for what waits until nothing does. While other searches are
+// under way it first lets addresses gather.
+func (f *finder) run(busy bool) {
+	defer f.life.leave()
+	for ; ; busy = true {
+		if busy {
+			pause(f.life.ctx, f.clk, f.window)
+		}
+		f.mu.Lock()
+		n := min(len(f.waiting), maxExpressions)
+		if n == 0 {
+			f.running--
+			f.mu.Unlock()
+			return
+		}
+		batch := append([]*search(nil), f.waiting[:n]...)
+		f.waiting = append(f.waiting[:0], f.waiting[n:]...)
+		f.mu.Unlock()
+		f.search(batch)
+	}
+}
+
+func (f *finder) search(batch []*search) {
+	lane := batch[0].lane
+	for _, s := range batch {
+		lane = min(lane, s.lane)
+	}
+	ctx, cancel := context.WithTimeout(budget.WithLane(f.life.ctx, lane), f.timeout)
+	defer cancel()
+	f.byPrincipalName(ctx, batch)
+	rest := sought(batch, func(s *search) bool { return len(s.address)+len("smtp:") <= maxCompared })
+	const pair = maxExpressions / comparisons
+	for len(rest) > 0 {
+		n := min(pair, len(rest))
+		f.byAnyAddress(ctx, rest[:n])
+		rest = rest[n:]
+	}
+	for _, s := range sought(batch, func(*search) bool { return true }) {
+		s.settle(User{}, &Error{Op: "find user", Kind: KindNotFound, Message: "nobody has the address"})
+	}
+}
+
+func sought(batch []*search, and func(*search) bool) []*search {
+	var out []*search
+	for _, s := range batch {
+		if !s.found && and(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// byPrincipalName settles the searches for principal names. What Graph says is
+// no principal name at all stays sought.
+func (f *finder) byPrincipalName(ctx context.Context, batch []*search) {
+	names := sought(batch, func(s *search) bool { return len(s.address) <= maxUPN })
+	if len(names) == 0 {
+		return
+	}
+	// A name that begins with '$' would need another spelling of the path.
+	if len(names) == 1 && names[0].address[0] != '$' {
+		u, err := f.graph.User(ctx, names[0].address)
+		switch e := errorOf(err); {
+		case e == nil:
+			names[0].settle(u, nil)
+		case !blamesID(e):
+			names[0].settle(User{}, err)
+		}
+		return
+	}
+	quoted := make([]string, len(names))
+	for i, s := range names {
+		quoted[i] = quote(s.address)
+	}
+	users, err := f.graph.FindUsers(ctx, "userPrincipalName in ("+strings.Join(quoted, ",")+")", len(names))
+	e := errorOf(err)
+	switch {
+	case e == nil:
+		for i := range users {
+			for _, s := range names {
+				if !s.found && rankOf(&users[i], s.address) == rankUPN {
+					s.settle(users[i], nil)
+				}
+			}
+		}
+	case !blamesID(e):
+		for _, s := range names {
+			s.settle(User{}, err)
+		}
+	case len(names) > 1:
+		for _, s := range names {
+			f.byPrincipalName(ctx, []*search{s})
+		}
+	}
+}
+
+// byAnyAddress settles searches among the other properties.
+func (f *finder) byAnyAddress(ctx context.Context, batch []*search) {
+	filters := make([]string, len(batch))
+	for i, s := range batch {
+		filters[i] = filterFor(s.address)
+	}
+	users, err := f.graph.FindUsers(ctx, strings.Join(filters, " or "), maxClaimants*len(batch))
+	if e := errorOf(err); e != nil {
+		switch {
+		case !blamesID(e):
+			for _, s := range batch {
+				s.settle(User{}, err)
+			}
+		case len(batch) > 1:
+			for _, s := range batch {
+				f.byAnyAddress(ctx, []*search{s})
+			}
+		}
+		return
+	}
+	for _, s := range batch {
+		best, rank := -1, noRank
+		for i := range users {
+			if r := rankOf(&users[i], s.address); r < rank {
+				best, rank = i, r
+			}
+		}
+		if best >= 0 {
+			s.settle(users[best], nil)
+		}
+	}
+}
+
+// filterFor selects the users who have an address in any property but the
+// principal name. proxyAddresses are compared in the spellings that occur:
+// Graph does not say whether its comparison minds the case.
+func filterFor(address string) string {
+	a, sip := quote(address), quote("sip:"+address)
+	return "mail eq " + a +
+		" or imAddresses/any(i:i eq " + a + ")" +
+		" or imAddresses/any(i:i eq " + sip + ")" +
+		" or proxyAddresses/any(p:p eq " + quote("SIP:"+address) + ")" +
+		" or proxyAddresses/any(p:p eq " + sip + ")" +
+		" or proxyAddresses/any(p:p eq " + quote("SMTP:"+address) + ")" +
+		" or proxyAddresses/any(p:p eq " + quote("smtp:"+address) + ")"
+}
+
+// quote writes an OData string literal.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func errorOf(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	return asError("find user", err)
+}

@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+	"unicode/utf8"
+)
+
+// Principal is a signed-in user.
+type Principal struct {
+	// Address is user@domain in lower case, without scheme.
+	Address string
+	// ObjectID and TenantID are known when the user signed in with Entra ID.
+	ObjectID, TenantID string
+	// Name is a display name where sign-in knows one.
+	Name string
+}
+
+// Application is a running application of a user. It does not change after it
+// was created.
+type Application struct {
+	ID         string // decimal digits, not guessable, never used twice
+	Owner      string // address of the principal
+	Culture    string
+	UserAgent  string
+	EndpointID string
+	InstanceID string // optional
+	Type       string // "Browser" or empty
+	// PassThrough is the name of the property that a PUT must pass through; a GUID.
+	PassThrough string
+	CreatedAt   time.Time
+}
+
+// ApplicationRequest is what a client asks for when it creates an application.
+type ApplicationRequest struct {
+	Culture, UserAgent, EndpointID string // required, at most MaxApplicationField characters
+	InstanceID, Type               string // optional
+}
+
+// MaxApplicationField is the longest culture, userAgent, endpointId and
+// instanceId, in characters (UCWA reference, application resource).
+const MaxApplicationField = 100
+
+// Store keeps the state that the protocol asks a server to keep. Every method
+// is atomic. An id that is not live answers *EndedError.
+type Store interface {
+	// Create adds a. A live application of the same owner and endpoint with the
+	// same culture and user agent is returned instead, with created false; one
+	// with another culture or user agent is replaced. Beyond limit live
+	// applications of the owner the oldest ends with EndedTooMany. ErrFull says
+	// that the store holds as many applications as it may.
+	Create(ctx context.Context, a Application, limit int) (app Application, created bool, err error)
+	// Use returns a live application and notes that it was used just now.
+	Use(ctx context.Context, id string) (Application, error)
+	// Delete ends an application without a trace.
+	Delete(ctx context.Context, id string) error
+	// Applications returns the number of live applications.
+	Applications(ctx context.Context) (int, error)
+}
+
+// ErrFull says that a store holds as much as it may.
+var ErrFull = errors.New("the store is full")
+
+// Ended says why an application is not there.
+type Ended int
+
+// The reasons why an application is not there.
+const (
+	EndedUnknown Ended = iota // never was, deleted, or forgotten by now
+	EndedIdle                 // idle for too long
+	EndedTooMany              // pushed out by newer applications of its owner
+)
+
+// EndedError is what a Store answers for an application that is not live.
+// Owner is empty for EndedUnknown.
+type EndedError struct {
+	Why   Ended
+	Owner string
+}
+
+func (e *EndedError) Error() string { return "the application is not running" }
+
+// CreateApplication starts an application for p, or returns the running one
+// of the same endpoint. Errors are *Error.
+func (g *Gateway) CreateApplication(ctx context.Context, p Principal, req ApplicationRequest) (Application, error) {
+	if err := req.validate(); err != nil {
+		return Application{}, err
+	}
+	if g.tenantOf(p.Address) == nil {
+		return Application{}, &Error{Reason: Forbidden, Message: "The domain of " + p.Address + " is not served here."}
+	}
+	id, err := newApplicationID()
+	if err != nil {
+		return Application{}, &Error{Reason: Failure, Message: "The application could not be created.", Err: err}
+	}
+	app, created, err := g.store.Create(ctx, Application{
+		ID: id, Owner: p.Address, Culture: req.Culture, UserAgent: req.UserAgent, EndpointID: req.EndpointID,
+		InstanceID: req.InstanceID, Type: req.Type, PassThrough: newGUID(), CreatedAt: g.clock.Now(),
+	}, g.limits.ApplicationsPerUser)
+	switch {
+	case errors.Is(err, ErrFull):
+		return Application{}, &Error{Reason: Busy, Message: "No more applications can be started at the moment.", RetryAfter: time.Minute, Err: err}
+	case err != nil:
+		return Application{}, &Error{Reason: Failure, Message: "The application could not be created.", Err: err}
+	}
+	if created {
+		g.log.InfoContext(ctx, "application created", "application", app.ID, "userAgent", app.UserAgent)
+	}
+	return app, nil
+}
+
+// Application returns the application id of p and counts as its use. An
+// application of somebody else answers like one that never was.
+func (g *Gateway) Application(ctx context.Context, p Principal, id string) (Application, error) {
+	app, err := g.store.Use(ctx, id)
+	if err == nil && app.Owner == p.Address {
+		return app, nil
+	}
+	var ended *EndedError
+	if err != nil && !errors.As(err, &ended) {
+		return Application{}, &Error{Reason: Failure, Message: "The application could not be read.", Err: err}
+	}
+	if ended != nil && ended.Owner == p.Address {
+		switch ended.Why {
+		case EndedIdle:
+			return Application{}, &Error{Reason: InactiveApplicationExpired, Message: "The application was idle for too long and has ended."}
+		case EndedTooMany:
+			return Application{}, &Error{Reason: TooManyApplications, Message: "The application has ended to make room for a newer one of the same user."}
+		}
+	}
+	return Application{}, &Error{Reason: ApplicationNotFound, Message: "There is no such application."}
+}
+
+// DeleteApplication ends the application id of p.
+func (g *Gateway) DeleteApplication(ctx context.Context, p Principal, id string) error {
+	if _, err := g.Application(ctx, p, id); err != nil {
+		return err
+	}
+	if err := g.store.Delete(ctx, id); err != nil {
+		return &Error{Reason: Failure, Message: "The application could not be deleted.", Err: err}
+	}
+	g.log.InfoContext(ctx, "application deleted", "application", id)
+	return nil
+}
+
+func (r ApplicationRequest) validate() error {
+	var problems []Parameter
+	check := func(name, value string, required bool) {
+		switch n := utf8.RuneCountInString(value); {
+		case required && n == 0:
+			problems = append(problems, Parameter{name, fmt.Sprintf("is required: 1 to %d characters", MaxApplicationField)})
+		case n > MaxApplicationField:
+			problems = append(problems, Parameter{name, fmt.Sprintf("has %d characters; at most %d are allowed", n, MaxApplicationField)})
+		}
+	}
+	check("culture", r.Culture, true)
+	check("endpointId", r.EndpointID, true)
+	check("userAgent", r.UserAgent, true)
+	check("instanceId", r.InstanceID, false)
+	if r.Type != "" && r.Type != "Browser" {
+		problems = append(problems, Parameter{"type", "is not legal; the only value allowed is Browser"})
+	}
+	if problems != nil {
+		return Invalid(problems...)
+	}
+	return nil
+}
+
+// newApplicationID returns 15 decimal digits, the first of them not zero: few
+// enough for a client that keeps them in a JavaScript number.
+func newApplicationID() (string, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(9e14))
+	if err != nil {
+		return "", fmt.Errorf("drawing an application id: %w", err)
+	}
+	return n.Add(n, big.NewInt(1e14)).String(), nil
+}
+
+// newGUID returns a random GUID of 36 characters.
+func newGUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the program instead
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+}

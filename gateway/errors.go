@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ucwagate/graphsrc"
+)
+
+// Reason says what is wrong, in the terms of the protocol.
+type Reason int
+
+// The reasons. The zero value is an unexpected failure.
+const (
+	// Failure is a fault of the gateway itself; details stay in the log.
+	Failure Reason = iota
+	// NotFound: the resource does not exist.
+	NotFound
+	// ApplicationNotFound: no such application, or it belongs to somebody else.
+	ApplicationNotFound
+	// InactiveApplicationExpired: the application was idle for too long.
+	InactiveApplicationExpired
+	// TooManyApplications: a newer application of the same user took its place.
+	TooManyApplications
+	// DestinationNotFound: the named person does not exist.
+	DestinationNotFound
+	// Forbidden: the user, or this gateway, may not see or do that.
+	Forbidden
+	// InvalidParameter: a parameter is missing or not legal.
+	InvalidParameter
+	// Busy: the gateway as a whole holds as much as it may.
+	Busy
+	// Unavailable: the truth cannot be had at the moment.
+	Unavailable
+	// Timeout: the truth did not come in time.
+	Timeout
+)
+
+// Error is the error type of the package.
+type Error struct {
+	Reason Reason
+	// Message is shown to the client. It never carries internal details.
+	Message string
+	// Parameters names the parameters that are wrong, with what is allowed.
+	Parameters []Parameter
+	// RetryAfter is how long to wait before a retry has a chance; 0 = unknown.
+	RetryAfter time.Duration
+	// Err is the cause, for the log only.
+	Err error
+}
+
+// Parameter is one wrong parameter.
+type Parameter struct{ Name, Problem string }
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Invalid builds an InvalidParameter error that names its parameters.
+func Invalid(parameters ...Parameter) *Error {
+	msg := ""
+	for i, p := range parameters {
+		if i > 0 {
+			msg += "; "
+		}
+		msg += p.Name + " " + p.Problem
+	}
+	return &Error{Reason: InvalidParameter, Message: msg, Parameters: parameters}
+}
+
+// sourceError translates an error of the source. what names the thing asked
+// for, for the client's eyes.
+func sourceError(what string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	var g *graphsrc.Error
+	if !errors.As(err, &g) {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return &Error{Reason: Timeout, Message: what + " could not be read in time.", Err: err}
+		}
+		return &Error{Reason: Failure, Message: what + " could not be read.", Err: err}
+	}
+	e := &Error{RetryAfter: g.RetryAfter, Err: err}
+	switch g.Kind {
+	case graphsrc.KindNotFound, graphsrc.KindGone:
+		e.Reason, e.Message = DestinationNotFound, what+" does not exist."
+	case graphsrc.KindForbidden:
+		e.Reason, e.Message = Forbidden, fmt.Sprintf("This gateway is not permitted to read %s.", lowerFirst(what))
+	case graphsrc.KindTimeout:
+		e.Reason, e.Message = Timeout, what+" could not be read in time."
+	case graphsrc.KindThrottled, graphsrc.KindUnavailable, graphsrc.KindUnauthorized:
+		e.Reason, e.Message = Unavailable, what+" cannot be read at the moment."
+	default:
+		e.Reason, e.Message = Failure, what+" could not be read."
+	}
+	return e
+}
+
+func lowerFirst(s string) string {
+	if s != "" && s[0] >= 'A' && s[0] <= 'Z' {
+		return string(s[0]+'a'-'A') + s[1:]
+	}
+	return s
+}

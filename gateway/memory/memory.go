@@ -1,0 +1,235 @@
+// Package memory is the engine of gateway.Store that keeps everything in the
+// memory of one process. What it cannot do: share state with another replica,
+// or survive a restart.
+//
+// It must never know what an application means to the protocol, only who owns
+// it and when it was last used.
+package memory
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ucwagate/gateway"
+	"ucwagate/graphsrc/clock"
+)
+
+// Options are what New needs. Zero durations and sizes take the defaults.
+type Options struct {
+	Clock clock.Clock
+	// Idle is how long an application lives without being used (default 1 h).
+	Idle time.Duration
+	// Tombstone is how long the store remembers why an application ended
+	// (default 1 h), so that its client is told.
+	Tombstone time.Duration
+	// Max is the most applications kept at once (default 100,000). Tombstones
+	// are bounded by the same number.
+	Max int
+}
+
+// Store is the engine. It is safe for concurrent use.
+type Store struct {
+	clock     clock.Clock
+	idle      time.Duration
+	tombstone time.Duration
+	max       int
+
+	mu     sync.RWMutex
+	live   map[string]*entry
+	owners map[string]*list.List // owner → live entries, oldest in front
+	dead   map[string]tombstone
+	graves []grave // ids in dead, in the order of their ends
+	timer  clock.Timer
+	closed bool
+}
+
+type entry struct {
+	app  gateway.Application
+	used atomic.Int64 // Unix nanoseconds of the last use
+	elem *list.Element
+}
+
+type tombstone struct {
+	why   gateway.Ended
+	owner string
+	until time.Time
+}
+
+type grave struct {
+	id    string
+	until time.Time
+}
+
+var _ gateway.Store = (*Store)(nil)
+
+// New returns an empty store. It forgets idle applications by itself until it
+// is closed.
+func New(o Options) (*Store, error) {
+	if o.Clock == nil {
+		return nil, errors.New("a memory store needs a clock")
+	}
+	s := &Store{
+		clock: o.Clock, idle: o.Idle, tombstone: o.Tombstone, max: o.Max,
+		live: make(map[string]*entry), owners: make(map[string]*list.List), dead: make(map[string]tombstone),
+	}
+	if s.idle <= 0 {
+		s.idle = time.Hour
+	}
+	if s.tombstone <= 0 {
+		s.tombstone = time.Hour
+	}
+	if s.max <= 0 {
+		s.max = 100_000
+	}
+	s.timer = s.clock.AfterFunc(s.sweepEvery(), s.sweep)
+	return s, nil
+}
+
+// Close stops the store's own work.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.timer.Stop()
+}
+
+// Create implements gateway.Store.
+func (s *Store) Create(_ context.Context, a gateway.Application, limit int) (gateway.Application, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock.Now()
+	if same := s.sameEndpoint(a); same != nil {
+		switch {
+		case s.expired(same, now):
+			s.end(same, gateway.EndedIdle, now)
+		case same.app.Culture == a.Culture && same.app.UserAgent == a.UserAgent && same.app.Type == a.Type:
+			same.used.Store(now.UnixNano())
+			return same.app, false, nil
+		default:
+			s.remove(same)
+		}
+	}
+	mine := s.owners[a.Owner]
+	for mine != nil && limit > 0 && mine.Len() >= limit {
+		s.end(mine.Front().Value.(*entry), gateway.EndedTooMany, now)
+	}
+	if len(s.live) >= s.max {
+		return gateway.Application{}, false, gateway.ErrFull
+	}
+	// The list may have been dropped when its last entry went.
+	mine = s.owners[a.Owner]
+	if mine == nil {
+		mine = list.New()
+		s.owners[a.Owner] = mine
+	}
+	e := &entry{app: a}
+	e.used.Store(now.UnixNano())
+	e.elem = mine.PushBack(e)
+	s.live[a.ID] = e
+	return a, true, nil
+}
+
+// Use implements gateway.Store. It takes the lock for reading only: this is
+// what every request of every client does.
+func (s *Store) Use(_ context.Context, id string) (gateway.Application, error) {
+	now := s.clock.Now()
+	s.mu.RLock()
+	e, ok := s.live[id]
+	if ok && !s.expired(e, now) {
+		e.used.Store(now.UnixNano())
+		app := e.app
+		s.mu.RUnlock()
+		return app, nil
+	}
+	t, buried := s.dead[id]
+	s.mu.RUnlock()
+	switch {
+	case ok:
+		return gateway.Application{}, &gateway.EndedError{Why: gateway.EndedIdle, Owner: e.app.Owner}
+	case buried && now.Before(t.until):
+		return gateway.Application{}, &gateway.EndedError{Why: t.why, Owner: t.owner}
+	}
+	return gateway.Application{}, &gateway.EndedError{Why: gateway.EndedUnknown}
+}
+
+// Delete implements gateway.Store.
+func (s *Store) Delete(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.live[id]; ok {
+		s.remove(e)
+	}
+	return nil
+}
+
+// Applications implements gateway.Store.
+func (s *Store) Applications(context.Context) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.live), nil
+}
+
+func (s *Store) sameEndpoint(a gateway.Application) *entry {
+	mine := s.owners[a.Owner]
+	if mine == nil {
+		return nil
+	}
+	for el := mine.Front(); el != nil; el = el.Next() {
+		if e := el.Value.(*entry); e.app.EndpointID == a.EndpointID {
+			return e
+		}
+	}
+	return nil
+}
+
+func (s *Store) expired(e *entry, now time.Time) bool {
+	return now.UnixNano()-e.used.Load() >= int64(s.idle)
+}
+
+// end removes e and remembers why.
+func (s *Store) end(e *entry, why gateway.Ended, now time.Time) {
+	s.remove(e)
+	until := now.Add(s.tombstone)
+	if len(s.graves) >= s.max {
+		delete(s.dead, s.graves[0].id)
+		s.graves = s.graves[1:]
+	}
+	s.dead[e.app.ID] = tombstone{why: why, owner: e.app.Owner, until: until}
+	s.graves = append(s.graves, grave{id: e.app.ID, until: until})
+}
+
+func (s *Store) remove(e *entry) {
+	delete(s.live, e.app.ID)
+	mine := s.owners[e.app.Owner]
+	mine.Remove(e.elem)
+	if mine.Len() == 0 {
+		delete(s.owners, e.app.Owner)
+	}
+}
+
+// sweepEvery is how often idle applications and old tombstones are cleared
+// away. Expiry itself does not wait for it: Use looks at the time.
+func (s *Store) sweepEvery() time.Duration { return max(min(s.idle, s.tombstone)/10, time.Second) }
+
+func (s *Store) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	now := s.clock.Now()
+	for _, e := range s.live {
+		if s.expired(e, now) {
+			s.end(e, gateway.EndedIdle, now)
+		}
+	}
+	for len(s.graves) > 0 && !now.Before(s.graves[0].until) {
+		delete(s.dead, s.graves[0].id)
+		s.graves = s.graves[1:]
+	}
+	s.timer = s.clock.AfterFunc(s.sweepEvery(), s.sweep)
+}

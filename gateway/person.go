@@ -1,0 +1,220 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"ucwagate/graphsrc"
+	"ucwagate/mapping"
+)
+
+// Person is what the gateway knows of somebody apart from presence.
+type Person struct {
+	// Address is the SIP address in lower case, without scheme. In the answer
+	// to a look-up it is the address that was asked for.
+	Address string
+	// URI is the person's own SIP address with its scheme.
+	URI            string
+	Name           string
+	EmailAddresses []string
+	Title          string
+	Department     string
+	Company        string
+	Office         string
+	WorkPhone      string // tel: URI
+	MobilePhone    string // tel: URI
+	// Guest is true for a person whose home is another tenant.
+	Guest bool
+
+	id     string
+	tenant *Tenant
+}
+
+// Presence is what the gateway knows of somebody at the moment.
+type Presence struct {
+	mapping.Contact
+	// LastActive is zero until the gateway has seen the person active.
+	LastActive time.Time
+}
+
+// Me returns the signed-in user. A user whom the directory does not know, and
+// every user while the directory is out of reach, has a name and an address
+// only: an application must not fail for that.
+func (g *Gateway) Me(ctx context.Context, p Principal) (Person, error) {
+	me, err := g.self(ctx, p)
+	if err == nil {
+		me.Address, me.URI = p.Address, "sip:"+p.Address
+		return me, nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return Person{}, err
+	}
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != DestinationNotFound {
+		g.log.WarnContext(ctx, "the signed-in user could not be read from the directory", "error", err)
+	}
+	name := p.Name
+	if name == "" {
+		name = p.Address
+	}
+	return Person{Address: p.Address, URI: "sip:" + p.Address, Name: name}, nil
+}
+
+// self finds the signed-in user in the directory.
+func (g *Gateway) self(ctx context.Context, p Principal) (Person, error) {
+	t := g.tenantOf(p.Address)
+	if t != nil && p.ObjectID != "" {
+		u, err := t.Source.User(ctx, p.ObjectID)
+		if err != nil {
+			return Person{}, sourceError("The signed-in user", err)
+		}
+		return person(t, u), nil
+	}
+	return g.Person(ctx, p, p.Address)
+}
+
+// Person finds somebody by address, in any letter case, with or without "sip:".
+// Errors are *Error: DestinationNotFound for an address nobody has, and for one
+// in a domain that is not served.
+func (g *Gateway) Person(ctx context.Context, _ Principal, address string) (Person, error) {
+	clean, t, u, err := g.lookup(ctx, address)
+	if err != nil {
+		return Person{}, err
+	}
+	found := person(t, u)
+	found.Address = clean
+	if found.URI == "" {
+		found.URI = "sip:" + clean
+	}
+	return found, nil
+}
+
+// Presence returns what somebody's presence is now, and the address in the
+// form in which hrefs carry it.
+func (g *Gateway) Presence(ctx context.Context, _ Principal, address string) (string, Presence, error) {
+	// What every client asks most often does not pay for the contact card.
+	clean, t, u, err := g.lookup(ctx, address)
+	if err != nil {
+		return "", Presence{}, err
+	}
+	p, err := g.presence(ctx, t, u.ID, clean)
+	return clean, p, err
+}
+
+// PresenceOf returns the presence of somebody found before.
+func (g *Gateway) PresenceOf(ctx context.Context, who Person) (Presence, error) {
+	return g.presence(ctx, who.tenant, who.id, who.Address)
+}
+
+func (g *Gateway) lookup(ctx context.Context, address string) (clean string, t *Tenant, u graphsrc.User, err error) {
+	clean, err = graphsrc.ParseAddress(address)
+	if err != nil {
+		return "", nil, u, &Error{Reason: DestinationNotFound, Message: "The address is not a SIP address of the form user@domain.", Err: err}
+	}
+	if t = g.tenantOf(clean); t == nil {
+		return "", nil, u, &Error{Reason: DestinationNotFound, Message: "The domain of " + clean + " is not served here."}
+	}
+	if u, err = t.Source.Lookup(ctx, clean); err != nil {
+		return "", nil, u, sourceError("The contact "+clean, err)
+	}
+	return clean, t, u, nil
+}
+
+func (g *Gateway) presence(ctx context.Context, t *Tenant, id, address string) (Presence, error) {
+	r, err := t.Source.Presence(ctx, id)
+	if err != nil {
+		return Presence{}, sourceError("The presence of "+address, err)
+	}
+	c := mapping.Translate(r.Presence.Words, g.translation)
+	for _, word := range c.Unknown {
+		if g.unknown.first(word) {
+			g.log.WarnContext(ctx, "Graph used a presence word that the translation does not know", "word", word, "tenant", t.Name)
+		}
+	}
+	return Presence{Contact: c, LastActive: r.LastActive}, nil
+}
+
+// person projects a user of the directory.
+func person(t *Tenant, u graphsrc.User) Person {
+	p := Person{
+		Address: graphsrc.Address(u), Name: u.DisplayName, Title: u.JobTitle, Department: u.Department,
+		Company: u.CompanyName, Office: u.OfficeLocation, MobilePhone: telURI(u.MobilePhone),
+		Guest: strings.EqualFold(u.UserType, "Guest"), id: u.ID, tenant: t,
+	}
+	if p.Address != "" {
+		p.URI = "sip:" + p.Address
+	}
+	if p.Name == "" {
+		p.Name = p.Address
+	}
+	if u.Mail != "" {
+		p.EmailAddresses = append(p.EmailAddresses, u.Mail)
+	}
+	for _, m := range u.OtherMails {
+		if m != "" && !strings.EqualFold(m, u.Mail) {
+			p.EmailAddresses = append(p.EmailAddresses, m)
+		}
+	}
+	if len(u.BusinessPhones) > 0 {
+		p.WorkPhone = telURI(u.BusinessPhones[0])
+	}
+	return p
+}
+
+// telURI turns a phone number as people write it into a tel: URI (RFC 3966):
+// separators go, an extension becomes a parameter. A number without a single
+// digit gives nothing.
+func telURI(number string) string {
+	main, ext := number, ""
+	if i := strings.IndexAny(number, "xX;"); i >= 0 {
+		main, ext = number[:i], digits(number[i:])
+	}
+	plus := strings.HasPrefix(strings.TrimLeft(main, " ("), "+")
+	main = digits(main)
+	if main == "" {
+		return ""
+	}
+	uri := "tel:"
+	if plus {
+		uri += "+"
+	}
+	uri += main
+	if ext != "" {
+		uri += ";ext=" + ext
+	}
+	return uri
+}
+
+func digits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, s)
+}
+
+// unknownWords remembers which words were reported, so that each is logged
+// once. It is bounded: Graph's words are few, garbage may be many.
+type unknownWords struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+const maxUnknownWords = 1000
+
+func (u *unknownWords) first(word string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.seen[word] || len(u.seen) >= maxUnknownWords {
+		return false
+	}
+	if u.seen == nil {
+		u.seen = make(map[string]bool)
+	}
+	u.seen[word] = true
+	return true
+}

@@ -1,0 +1,131 @@
+package ucwaapi
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"ucwagate/gateway"
+	"ucwagate/ucwaapi/representation"
+	"ucwagate/ucwaapi/signin"
+)
+
+// The members of the ErrorCode and ErrorSubcode enumerations that are used.
+const (
+	codeBadRequest           = "BadRequest"
+	codeForbidden            = "Forbidden"
+	codeNotFound             = "NotFound"
+	codeMethodNotAllowed     = "MethodNotAllowed"
+	codeGone                 = "Gone"
+	codeEntityTooLarge       = "EntityTooLarge"
+	codeUnsupportedMediaType = "UnsupportedMediaType"
+	codeServiceFailure       = "ServiceFailure"
+	codeServiceUnavailable   = "ServiceUnavailable"
+	codeTimeout              = "Timeout"
+
+	messageFailure = "The gateway could not answer this request."
+)
+
+// errorRow is how one kind of error looks on the wire.
+type errorRow struct {
+	status        int
+	code, subcode string
+}
+
+// errorTable maps the reasons of the domain to the protocol: here and nowhere
+// else.
+var errorTable = map[gateway.Reason]errorRow{
+	gateway.Failure:                    {http.StatusInternalServerError, codeServiceFailure, ""},
+	gateway.NotFound:                   {http.StatusNotFound, codeNotFound, ""},
+	gateway.ApplicationNotFound:        {http.StatusNotFound, codeNotFound, "ApplicationNotFound"},
+	gateway.InactiveApplicationExpired: {http.StatusGone, codeGone, "InactiveApplicationExpired"},
+	gateway.TooManyApplications:        {http.StatusGone, codeGone, "TooManyApplications"},
+	gateway.DestinationNotFound:        {http.StatusNotFound, codeNotFound, "DestinationNotFound"},
+	gateway.Forbidden:                  {http.StatusForbidden, codeForbidden, ""},
+	gateway.InvalidParameter:           {http.StatusBadRequest, codeBadRequest, "ParameterValidationFailure"},
+	gateway.Busy:                       {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
+	gateway.Unavailable:                {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
+	gateway.Timeout:                    {http.StatusGatewayTimeout, codeTimeout, ""},
+}
+
+// retryUnavailable is the Retry-After of a 503 whose cause names none.
+const retryUnavailable = 10 * time.Second
+
+// sendError is Echo's error handler: whatever a handler returns ends here.
+func (s *Server) sendError(err error, c echo.Context) {
+	r := c.Request()
+	if c.Response().Committed || clientGone(r.Context(), err) {
+		return
+	}
+	row, reason, retry := describe(err)
+	if retry > 0 {
+		c.Response().Header()["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(retry.Seconds())))}
+	}
+	if row.status >= http.StatusInternalServerError {
+		id := requestID()
+		reason.Debug = []representation.Parameter{{Name: "requestId", Reason: id}}
+		s.log.WarnContext(r.Context(), "a request failed", "requestId", id, "method", r.Method, "route", c.Path(), "status", row.status, "error", err)
+	}
+	if errors.Is(err, errOriginNotAllowed) {
+		signin.SetDiagnostics(c.Response().Header(), diagnosticsOrigin, s.origin.of(r))
+	}
+	s.writeReason(c.Response(), r, reason, row.status)
+}
+
+// describe finds the status and the body for an error.
+func describe(err error) (errorRow, *representation.Reason, time.Duration) {
+	var domain *gateway.Error
+	if errors.As(err, &domain) {
+		row := errorTable[domain.Reason]
+		reason := &representation.Reason{Code: row.code, Subcode: row.subcode, Message: domain.Message}
+		for _, p := range domain.Parameters {
+			reason.Parameters = append(reason.Parameters, representation.Parameter{Name: p.Name, Reason: p.Problem})
+		}
+		retry := domain.RetryAfter
+		if row.status != http.StatusServiceUnavailable {
+			retry = 0
+		} else if retry <= 0 {
+			retry = retryUnavailable
+		}
+		return row, reason, retry
+	}
+	row := errorRow{http.StatusInternalServerError, codeServiceFailure, ""}
+	message := messageFailure
+	var tooLarge *http.MaxBytesError
+	var syntax *representation.SyntaxError
+	var http4 *echo.HTTPError
+	switch {
+	case errors.As(err, &tooLarge):
+		row = errorRow{http.StatusRequestEntityTooLarge, codeEntityTooLarge, ""}
+		message = "The request body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes."
+	case errors.Is(err, errOriginNotAllowed):
+		row = errorRow{http.StatusForbidden, codeForbidden, ""}
+		message = diagnosticsOrigin.Reason
+	case errors.As(err, &syntax):
+		row = errorRow{http.StatusBadRequest, codeBadRequest, "DeserializationFailure"}
+		message = "The request body cannot be decoded: " + syntax.Error()
+	case errors.Is(err, representation.ErrUnsupportedMediaType):
+		row = errorRow{http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "UnsupportedMediaType"}
+		message = "The Content-Type of the request is not supported; application/json, application/xml, " +
+			"application/vnd.microsoft.com.ucwa+json and application/vnd.microsoft.com.ucwa+xml are."
+	case errors.As(err, &http4) && http4.Code == http.StatusMethodNotAllowed:
+		row = errorRow{http.StatusMethodNotAllowed, codeMethodNotAllowed, ""}
+		message = "The resource does not support this method; see the Allow header."
+	case errors.As(err, &http4) && http4.Code == http.StatusNotFound:
+		row = errorRow{http.StatusNotFound, codeNotFound, ""}
+		message = "There is no such resource."
+	}
+	return row, &representation.Reason{Code: row.code, Subcode: row.subcode, Message: message}, 0
+}
+
+func requestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the program instead
+	return hex.EncodeToString(b[:])
+}

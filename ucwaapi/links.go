@@ -1,0 +1,65 @@
+package ucwaapi
+
+import (
+	"net/url"
+	"strings"
+)
+
+// applicationsPath is what every href under an application begins with. One
+// known client strips these 27 characters and puts another prefix in front.
+const (
+	applicationsPath      = "/ucwa/oauth/v1/applications"
+	aliasApplicationsPath = "/ucwa/v1/applications"
+	discoveryPath         = "/Autodiscover/AutodiscoverService.svc"
+	tokenPath             = "/WebTicket/oauthtoken"
+)
+
+// links builds the hrefs of one application. They are relative to the host,
+// because one known client throws on absolute event links, and use the paths
+// that captures of the real server show.
+type links struct{ id string }
+
+func linksOf(applicationID string) links { return links{id: applicationID} }
+
+func (l links) application() string    { return applicationsPath + "/" + l.id }
+func (l links) me() string             { return applicationsPath + "/" + l.id + "/me" }
+func (l links) people() string         { return applicationsPath + "/" + l.id + "/people" }
+func (l links) onlineMeetings() string { return applicationsPath + "/" + l.id + "/onlineMeetings" }
+func (l links) communication() string  { return applicationsPath + "/" + l.id + "/communication" }
+func (l links) conversations() string {
+	return applicationsPath + "/" + l.id + "/communication/conversations?filter=active"
+}
+func (l links) myGroups() string { return applicationsPath + "/" + l.id + "/people/groups" }
+func (l links) group(id string) string {
+	return applicationsPath + "/" + l.id + "/people/groups/" + url.PathEscape(id)
+}
+func (l links) myContacts() string { return applicationsPath + "/" + l.id + "/people/contacts" }
+
+func (l links) expandDistributionGroup(id string) string {
+	return l.group(id) + "/expandDistributionGroup"
+}
+
+func (l links) groupContacts(id string) string {
+	return applicationsPath + "/" + l.id + "/people/contacts?groupId=" + url.QueryEscape(id)
+}
+
+// contact keeps the plain SIP address in the path, always in lower case:
+// sample code matches a contact and its presence by their URLs.
+func (l links) contact(address string) string {
+	return applicationsPath + "/" + l.id + "/people/" + pathAddress(address)
+}
+
+func (l links) contactPart(address, part string) string {
+	return applicationsPath + "/" + l.id + "/people/" + pathAddress(address) + "/" + part
+}
+
+// pathAddress escapes an address for a path. The usual ones need no escape:
+// clients trip over %40.
+func pathAddress(address string) string {
+	for i := range len(address) {
+		if c := address[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("@._-", rune(c)) {
+			return url.PathEscape(address)
+		}
+	}
+	return address
+}

@@ -1,0 +1,201 @@
+package ucwaapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+
+	"ucwagate/gateway"
+	"ucwagate/ucwaapi/representation"
+	"ucwagate/ucwaapi/signin"
+)
+
+// Options are what New needs.
+type Options struct {
+	Gateway *gateway.Gateway
+	SignIn  *signin.Authenticator
+	Logger  *slog.Logger // nil logs nothing
+	// Domain is named in discovery hrefs where the request names none.
+	Domain string
+	// PublicURL is the scheme and host of absolute hrefs; empty means the ones
+	// the client used.
+	PublicURL string
+	// TrustedProxies are the networks whose X-Forwarded-Host, -Proto and
+	// -For are believed.
+	TrustedProxies []netip.Prefix
+	// AllowedOrigins are the origins of web pages that may use the gateway
+	// through the frame, such as https://intranet.example.com.
+	AllowedOrigins []string
+	// ServerName is sent as X-MS-Server-Fqdn; empty means the host's name.
+	ServerName string
+	// MaxBody is the largest request body in bytes (default 1 MiB).
+	MaxBody int64
+}
+
+// Server answers UCWA requests.
+type Server struct {
+	gateway *gateway.Gateway
+	signIn  *signin.Authenticator
+	log     *slog.Logger
+	origin  *origin
+	allowed allowedOrigins
+	domain  string
+	maxBody int64
+	echo    *echo.Echo
+	handler http.Handler
+	header  headers
+	buffers sync.Pool
+}
+
+// New builds a server.
+func New(o Options) (*Server, error) {
+	if o.Gateway == nil || o.SignIn == nil {
+		return nil, errors.New("the UCWA server needs a gateway and a sign-in")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 1 << 20
+	}
+	if o.ServerName == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("reading the host name: %w", err)
+		}
+		o.ServerName = name
+	}
+	at, err := newOrigin(o.PublicURL, o.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		gateway: o.Gateway, signIn: o.SignIn, log: o.Logger, origin: at,
+		allowed: newAllowedOrigins(o.AllowedOrigins), domain: o.Domain,
+		maxBody: o.MaxBody, echo: echo.New(), header: newHeaders(o.ServerName),
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+	}
+	s.echo.HTTPErrorHandler = s.sendError
+	s.register()
+	// The token service ends a path of its own: net/http's form and header
+	// rules, not Echo's.
+	s.echo.Any(strings.ToLower(tokenPath), echo.WrapHandler(s.signIn.TokenService(s.origin.of)))
+	s.handler = s.recovered(lenientPaths(s.echo))
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// ClientAddress returns a function that tells the address of the client behind
+// trusted proxies, for whoever counts attempts by it.
+func ClientAddress(trustedProxies []netip.Prefix) func(*http.Request) string {
+	return (&origin{trusted: trustedProxies}).clientAddress
+}
+
+// call is one request on its way through a handler.
+type call struct {
+	echo.Context
+	route     *Route
+	format    representation.Format
+	principal gateway.Principal
+	app       gateway.Application
+	links     links
+	// values backs the header values of the answer, one array for all of them.
+	values [3]string
+}
+
+// value returns s as a header value; i is its place in the call's array.
+func (k *call) value(i int, s string) []string {
+	k.values[i] = s
+	return k.values[i : i+1 : i+1]
+}
+
+// handle runs a route's handler once the request has shown what it must.
+func (s *Server) handle(route *Route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		k := &call{Context: c, route: route, format: representation.Negotiate(r.Header["Accept"])}
+		if page := r.Header["X-Ms-Origin"]; page != nil {
+			if err := s.allowed.check(page, s.origin.of(r)); err != nil {
+				return err
+			}
+		}
+		if route.access >= signedIn {
+			who, err := s.signIn.Authenticate(r)
+			if err != nil {
+				return s.refuse(c, err)
+			}
+			k.principal = gateway.Principal{Address: who.Address, ObjectID: who.ObjectID, TenantID: who.TenantID, Name: who.Name}
+		}
+		if route.access == application {
+			id := c.Param("application")
+			app, err := s.gateway.Application(r.Context(), k.principal, id)
+			if err != nil {
+				return err
+			}
+			k.app, k.links = app, linksOf(id)
+		}
+		return route.serve(s, k)
+	}
+}
+
+// refuse answers a request that shows no valid token.
+func (s *Server) refuse(c echo.Context, err error) error {
+	if errors.Is(err, signin.ErrUnavailable) {
+		return &gateway.Error{
+			Reason: gateway.Unavailable, Message: "The token cannot be verified at the moment.",
+			RetryAfter: signin.UnavailableRetryAfter, Err: err,
+		}
+	}
+	s.header.common(c.Response().Header())
+	s.signIn.Challenge(c.Response(), c.Request(), s.origin.of(c.Request()), signin.DiagnosticsFor(err))
+	return nil
+}
+
+// input decodes query and body of a request.
+func (s *Server) input(k *call) (*representation.Input, error) {
+	r := k.Request()
+	var body []byte
+	if r.Body != nil && r.ContentLength != 0 {
+		var err error
+		body, err = io.ReadAll(http.MaxBytesReader(k.Response(), r.Body, s.maxBody))
+		if err != nil {
+			return nil, fmt.Errorf("reading the request body: %w", err)
+		}
+	}
+	return representation.ParseInput(r.URL.RawQuery, r.Header.Get("Content-Type"), body)
+}
+
+// recovered keeps a panic of one request from ending the process or leaking
+// into the answer.
+func (s *Server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p)
+			default:
+				s.log.ErrorContext(r.Context(), "a handler panicked", "method", r.Method, "panic", p, "stack", string(debug.Stack()))
+				s.writeReason(w, r, &representation.Reason{Code: codeServiceFailure, Message: messageFailure}, http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// clientGone reports whether an error only says that nobody waits any more.
+func clientGone(ctx context.Context, err error) bool {
+	return errors.Is(err, context.Canceled) && ctx.Err() != nil
+}

@@ -1,0 +1,212 @@
+// Package app wires a configuration into a running gateway and takes it down
+// again. The commands start from it, and so do tests: New builds, Start opens
+// the listener (port 0 picks one), URL tells where, Stop drains.
+//
+// It must never know the protocol: no path, no status, no translation.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/gateway"
+	"ucwagate/gateway/memory"
+	"ucwagate/graphsrc/clock"
+	"ucwagate/mapping"
+	"ucwagate/ucwaapi"
+	"ucwagate/ucwaapi/signin"
+)
+
+// App is a gateway, built but not necessarily running.
+type App struct {
+	cfg     config.Config
+	log     *slog.Logger
+	clock   clock.Clock
+	tenants []*Tenant
+	handler http.Handler
+	server  *http.Server
+	addr    net.Addr
+	served  chan error
+	// cleanups run last in, first out.
+	cleanups []cleanup
+}
+
+type cleanup struct {
+	name string
+	run  func(context.Context) error
+}
+
+// New builds everything a valid configuration asks for and contacts nobody.
+func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
+	a := &App{cfg: cfg, log: log, clock: clock.System(), served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Stop(context.Background()))
+		}
+	}()
+	signIn, err := a.signIn()
+	if err != nil {
+		return nil, err
+	}
+	gw, err := a.gateway()
+	if err != nil {
+		return nil, err
+	}
+	a.handler, err = ucwaapi.New(ucwaapi.Options{
+		Gateway: gw, SignIn: signIn, Logger: log, Domain: cfg.Tenants[0].Domains[0],
+		PublicURL: cfg.Server.PublicURL, TrustedProxies: cfg.Server.TrustedProxies,
+		AllowedOrigins: cfg.Server.AllowedOrigins, ServerName: cfg.Server.ServerName, MaxBody: int64(cfg.Server.MaxBody),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the UCWA server: %w", err)
+	}
+	return a, nil
+}
+
+// Start opens the listener and serves in the background. Background work stops
+// with Stop, not with ctx.
+func (a *App) Start(ctx context.Context) error {
+	for _, t := range a.tenants {
+		t.Source.Start(context.WithoutCancel(ctx))
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Server.Listen)
+	if err != nil {
+		return fmt.Errorf("opening the listener: %w", err)
+	}
+	a.addr = l.Addr()
+	// No write timeout: a P-GET is held for up to half an hour.
+	a.server = &http.Server{
+		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	a.onStop("listener", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, a.cfg.Server.ShutdownGrace)
+		defer cancel()
+		if err := a.server.Shutdown(ctx); err != nil {
+			return errors.Join(err, a.server.Close())
+		}
+		return nil
+	})
+	go func() { a.served <- a.server.Serve(l) }()
+	a.log.InfoContext(ctx, "listening", "address", a.addr.String())
+	return nil
+}
+
+// Handler returns the HTTP handler, for those who bring their own listener.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// URL returns where Start listens, as a client on this machine writes it.
+func (a *App) URL() string {
+	host, port, err := net.SplitHostPort(a.addr.String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Tenants returns what New built for each configured tenant, in order.
+func (a *App) Tenants() []*Tenant { return a.tenants }
+
+// Wait returns when ctx ends or the listener fails.
+func (a *App) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-a.served:
+		return fmt.Errorf("serving: %w", err)
+	}
+}
+
+// Stop takes everything down, last in, first out. It may be called after a New
+// or Start that failed, and more than once.
+func (a *App) Stop(ctx context.Context) error {
+	var errs []error
+	for _, c := range slices.Backward(a.cleanups) {
+		if err := c.run(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stopping the %s: %w", c.name, err))
+		}
+	}
+	a.cleanups = nil
+	return errors.Join(errs...)
+}
+
+func (a *App) onStop(name string, run func(context.Context) error) {
+	a.cleanups = append(a.cleanups, cleanup{name, run})
+}
+
+func (a *App) signIn() (*signin.Authenticator, error) {
+	keys, err := a.cfg.SignIn.Keys()
+	if err != nil {
+		return nil, err
+	}
+	o := signin.Options{Clock: a.clock, Logger: a.log, ClientAddress: ucwaapi.ClientAddress(a.cfg.Server.TrustedProxies)}
+	if o.Tickets, err = signin.NewTickets(keys, a.cfg.SignIn.TicketLifetime, a.clock); err != nil {
+		return nil, fmt.Errorf("building web tickets: %w", err)
+	}
+	if a.cfg.SignIn.Htpasswd != "" {
+		var domains []string
+		for _, t := range a.cfg.Tenants {
+			domains = append(domains, t.Domains...)
+		}
+		if o.Passwords, err = signin.OpenHtpasswd(a.cfg.SignIn.Htpasswd, domains...); err != nil {
+			return nil, err
+		}
+		o.Attempts = signin.NewAttempts(a.cfg.SignIn.AttemptsPerMinute, a.clock)
+	}
+	if len(a.cfg.SignIn.Entra.Audiences) > 0 {
+		if o.Entra, err = a.entra(); err != nil {
+			return nil, err
+		}
+	}
+	return signin.New(o)
+}
+
+func (a *App) gateway() (*gateway.Gateway, error) {
+	store, err := memory.New(memory.Options{
+		Clock: a.clock, Idle: a.cfg.Applications.Idle, Tombstone: a.cfg.Applications.Tombstone, Max: a.cfg.Applications.Max,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the store: %w", err)
+	}
+	a.onStop("store", func(context.Context) error { store.Close(); return nil })
+	o := gateway.Options{
+		Store: store, Clock: a.clock, Logger: a.log,
+		Translation: mapping.Options{
+			UnknownAsNone:           a.cfg.Presence.UnknownAs == config.UnknownNone,
+			OmitOutOfOfficeActivity: !a.cfg.Presence.OutOfOfficeActivity,
+		},
+		Contacts: gateway.ContactOptions{
+			Organization: a.cfg.Contacts.Organization, Groups: a.cfg.Contacts.Groups,
+			ContactFolders: a.cfg.Contacts.ContactFolders,
+			Default:        gateway.DefaultGroupSource(a.cfg.Contacts.DefaultGroup),
+		},
+		Limits: gateway.Limits{ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts},
+	}
+	if a.cfg.Contacts.PinnedFile != "" {
+		pinned, err := readPinned(a.cfg.Contacts.PinnedFile)
+		if err != nil {
+			return nil, err
+		}
+		o.Contacts.Pinned = pinned.of
+	}
+	for _, tc := range a.cfg.Tenants {
+		t, err := NewTenant(a.cfg, tc, a.clock, a.log.With("tenant", tc.Name))
+		if err != nil {
+			return nil, fmt.Errorf("tenant %s: %w", tc.Name, err)
+		}
+		a.onStop("tenant "+t.Name, func(context.Context) error { t.Close(); return nil })
+		a.tenants = append(a.tenants, t)
+		o.Tenants = append(o.Tenants, gateway.Tenant{Name: t.Name, Domains: tc.Domains, Source: t.Source})
+	}
+	return gateway.New(o)
+}

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/graphsrc"
+	"ucwagate/graphsrc/budget"
+	"ucwagate/graphsrc/clock"
+	"ucwagate/graphsrc/msgraph"
+	"ucwagate/ucwaapi/signin"
+)
+
+// Tenant is what speaks to Graph for one tenant.
+type Tenant struct {
+	Name   string
+	Budget *budget.Budget
+	Graph  *msgraph.Client
+	Source *graphsrc.Source
+}
+
+// NewTenant builds the budget, the client and the source of a tenant. It
+// contacts nobody.
+func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Logger) (*Tenant, error) {
+	b, err := budget.New(budget.Options{
+		Plan: budget.Plan{
+			Limit: t.Budget.Limit, Window: t.Budget.Window, OtherPrograms: t.Budget.OtherPrograms,
+			Capacity: t.Budget.Capacity, Rate: t.Budget.Rate,
+		},
+		Clock: clk, Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the budget: %w", err)
+	}
+	credential, err := credentialOf(t.Credential)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	roots, err := t.RootCAs()
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	graph, err := msgraph.New(msgraph.Config{
+		TenantID: t.TenantID, ClientID: t.Credential.ClientID, Cloud: string(t.Cloud),
+		GraphURL: t.GraphURL, Authority: t.Authority, Credential: credential, RootCAs: roots,
+	}, b.Transport, log)
+	if err != nil {
+		b.Close()
+		return nil, fmt.Errorf("building the Graph client: %w", err)
+	}
+	source, err := graphsrc.New(graphsrc.Options{
+		Graph: graph, Budget: b, Clock: clk, Logger: log,
+		Fresh: cfg.Presence.Refresh, Stale: cfg.Presence.Staleness, CacheSize: cfg.Presence.CacheSize,
+		BatchWindow: cfg.Presence.BatchWindow,
+		UserTTL:     cfg.Directory.TTL, NegativeTTL: cfg.Directory.NegativeTTL, DirectorySize: cfg.Directory.CacheSize,
+		DirectorySync: cfg.Directory.Sync, SyncInterval: cfg.Directory.SyncInterval, Domains: t.Domains,
+		ContactsTTL: cfg.Contacts.TTL, MaxContacts: cfg.Contacts.MaxContacts, MaxGroups: cfg.Contacts.MaxGroups,
+	})
+	if err != nil {
+		graph.Close()
+		b.Close()
+		return nil, fmt.Errorf("building the source: %w", err)
+	}
+	return &Tenant{Name: t.Name, Budget: b, Graph: graph, Source: source}, nil
+}
+
+// Close ends the tenant's background work.
+func (t *Tenant) Close() {
+	t.Source.Close()
+	t.Graph.Close()
+	t.Budget.Close()
+}
+
+func credentialOf(c config.Credential) (msgraph.Credential, error) {
+	out := msgraph.Credential{Kind: string(c.Kind), SendChain: c.SendChain, TokenFile: c.TokenFile}
+	var err error
+	switch c.Kind {
+	case config.CredentialSecret:
+		out.Secret, err = c.ClientSecret()
+	case config.CredentialCertificate:
+		var password []byte
+		out.Certificate, password, err = c.Certificate()
+		out.CertificatePassword = string(password)
+	}
+	return out, err
+}
+
+// entra accepts access tokens of every configured tenant.
+func (a *App) entra() (*signin.Entra, error) {
+	first := a.cfg.Tenants[0]
+	o := signin.EntraConfig{
+		Authority: authorityOf(first), Audiences: a.cfg.SignIn.Entra.Audiences,
+		// Zero would mean the default there; here it means none.
+		ClockSkew: max(a.cfg.SignIn.Entra.ClockSkew, time.Nanosecond), Clock: a.clock,
+	}
+	roots, err := first.RootCAs()
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if roots != nil {
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	o.HTTPClient = &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	for _, t := range a.cfg.Tenants {
+		if authorityOf(t) != o.Authority {
+			return nil, fmt.Errorf("tenants %s and %s are in different clouds; Entra sign-in needs one authority", first.Name, t.Name)
+		}
+		if !slices.Contains(o.TenantIDs, t.TenantID) {
+			o.TenantIDs = append(o.TenantIDs, t.TenantID)
+		}
+	}
+	return signin.NewEntra(o)
+}
+
+func authorityOf(t config.Tenant) string {
+	if t.Cloud == config.CloudCustom {
+		return t.Authority
+	}
+	return msgraph.Authority(string(t.Cloud))
+}

@@ -1,0 +1,208 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Config is the whole configuration. A Config that Load returned without an
+// error keeps every rule of the tags below and of rules.go.
+//
+// Tags: key is the YAML key; min and max bound a value, both included; oneof
+// lists the legal words; format names an entry of the table formats; required
+// options have no usable default; doc is the text of the reference page.
+type Config struct {
+	Server       Server       `key:"server" doc:"The HTTP side, and what the gateway calls itself."`
+	SignIn       SignIn       `key:"signin" doc:"Who may sign in. At least one of htpasswd and entra.audiences must be set, or nobody could."`
+	Tenants      []Tenant     `key:"tenants" doc:"The Microsoft Entra tenants served, at least one. The domain of an address picks its tenant."`
+	Presence     Presence     `key:"presence" doc:"How presence is read, kept and shown."`
+	Directory    Directory    `key:"directory" doc:"How addresses become users."`
+	Contacts     Contacts     `key:"contacts" doc:"Where contact lists and groups come from. A source for which a Graph permission is missing hides itself."`
+	Applications Applications `key:"applications" doc:"How many UCWA applications there may be, and how long they live."`
+	Log          Log          `key:"log" doc:"What is written to standard error."`
+}
+
+// Server is the HTTP side.
+type Server struct {
+	Listen         string         `key:"listen" format:"listen" doc:"Address and port to listen on. An empty host means every interface, port 0 any free port."`
+	PublicURL      string         `key:"public_url" format:"origin" doc:"Scheme and host that clients use, such as https://ucwa.example.com, without a path. When set, every absolute href uses it; when empty, the host of the request."`
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Addresses or CIDR networks of the reverse proxies whose X-Forwarded-Host and X-Forwarded-Proto are believed. Empty: nobody's."`
+	AllowedOrigins []string       `key:"allowed_origins" format:"origin" doc:"Origins (scheme, host, port) of the web pages that may use the gateway, such as https://intranet.example.com. Empty: none but pages of the gateway's own host; programs that are no web pages are not affected."`
+	ServerName     string         `key:"server_name" format:"host" doc:"Name sent as X-MS-Server-Fqdn. Empty: the host name of the machine."`
+	MaxBody        Size           `key:"max_body" min:"1KiB" max:"64MiB" doc:"Largest request body accepted."`
+	ShutdownGrace  time.Duration  `key:"shutdown_grace" min:"0s" max:"10m" doc:"How long requests may take to end after the signal to stop."`
+}
+
+// SignIn says who may sign in.
+type SignIn struct {
+	Htpasswd          string        `key:"htpasswd" format:"file" doc:"File of password entries, one user@domain:bcrypt-hash per line. Empty: no sign-in by password."`
+	TicketLifetime    time.Duration `key:"ticket_lifetime" min:"1m" max:"24h" doc:"How long a web ticket is valid. The protocol suggests 8h."`
+	TicketKeys        []Secret      `key:"ticket_keys" doc:"One or two base64 keys of at least 32 bytes that sign web tickets: the first signs, both verify. Empty, and no ticket_keys_file: a key is made at start, so tickets end with the process and are good at one replica only."`
+	TicketKeysFile    string        `key:"ticket_keys_file" format:"file" doc:"The same keys in a file, one per line; in place of ticket_keys."`
+	AttemptsPerMinute int           `key:"attempts_per_minute" min:"1" max:"1000" doc:"Password attempts admitted per minute for one account, and for one client address."`
+	Entra             Entra         `key:"entra" doc:"Access tokens of Entra ID as bearer tokens."`
+}
+
+// Entra is sign-in by an access token of Entra ID.
+type Entra struct {
+	Audiences []string      `key:"audiences" format:"word" doc:"Values accepted as the audience (aud) of an access token, such as api://0000-… or a client id. Empty: Entra tokens are not accepted."`
+	ClockSkew time.Duration `key:"clock_skew" min:"0s" max:"10m" doc:"How far the clocks of Entra ID and of the gateway may differ."`
+}
+
+// Tenant is one Entra tenant with its domains, its credential and its share of
+// Graph's limit.
+type Tenant struct {
+	Name       string     `key:"name" format:"label" required:"true" doc:"Label in logs and metrics, unique."`
+	TenantID   string     `key:"tenant_id" format:"guid" required:"true" doc:"The tenant's id (a GUID), unique."`
+	Domains    []string   `key:"domains" format:"domain" required:"true" doc:"SIP domains of the tenant; no domain may stand in two tenants."`
+	Cloud      Cloud      `key:"cloud" oneof:"global,usgov,usgov-dod,china,custom" doc:"The Microsoft cloud that holds the tenant. china is known, but has no presence in Graph and is refused."`
+	GraphURL   string     `key:"graph_url" format:"graph" doc:"Root of Graph without the version, for cloud custom only. https, or http on a loopback address."`
+	Authority  string     `key:"authority" format:"authority" doc:"Authority that issues tokens, for cloud custom only. https without a path."`
+	CAFile     string     `key:"ca_file" format:"file" doc:"PEM file of further root certificates, trusted besides the system's when speaking to Graph and to the authority."`
+	Credential Credential `key:"credential" doc:"How the gateway proves who it is."`
+	Budget     Budget     `key:"budget" doc:"What may be sent to Graph. Graph admits 1,500 presence requests in any 30 s per app and tenant; capacity + rate × window must not exceed limit − other_programs."`
+}
+
+// Cloud names one of Microsoft's clouds.
+type Cloud string
+
+// The clouds. Tokens of one are no good in another.
+const (
+	CloudGlobal   Cloud = "global"
+	CloudUSGov    Cloud = "usgov"     // L4, GCC High
+	CloudUSGovDoD Cloud = "usgov-dod" // L5
+	CloudChina    Cloud = "china"     // 21Vianet: Graph has no presence there, so Load refuses it
+	CloudCustom   Cloud = "custom"    // graph_url and authority
+)
+
+// Credential is how the gateway proves who it is to Entra ID.
+type Credential struct {
+	Kind                    CredentialKind `key:"kind" oneof:"secret,certificate,workload,managed,default" doc:"default walks the chain of the Azure SDK (environment, workload identity, managed identity, developer tools), which costs time at start: name the kind in production."`
+	ClientID                string         `key:"client_id" format:"word" doc:"Client id of the app registration, or of a user-assigned managed identity. For workload, empty means AZURE_CLIENT_ID."`
+	Secret                  Secret         `key:"secret" doc:"Client secret, for kind secret; better from the environment than from the file."`
+	SecretFile              string         `key:"secret_file" format:"file" doc:"File that holds the client secret; in place of secret."`
+	CertificateFile         string         `key:"certificate_file" format:"file" doc:"PEM or PKCS#12 file with certificate and private key, for kind certificate."`
+	CertificatePasswordFile string         `key:"certificate_password_file" format:"file" doc:"File that holds the password of certificate_file."`
+	SendChain               bool           `key:"send_chain" doc:"Send the certificate chain (x5c) too, which subject name and issuer authentication needs."`
+	TokenFile               string         `key:"token_file" format:"file" doc:"File of the federated token, for kind workload. Empty: the file that AZURE_FEDERATED_TOKEN_FILE names."`
+}
+
+// CredentialKind is a way to authenticate as an application.
+type CredentialKind string
+
+// The kinds of credential.
+const (
+	CredentialSecret      CredentialKind = "secret"
+	CredentialCertificate CredentialKind = "certificate"
+	CredentialWorkload    CredentialKind = "workload"
+	CredentialManaged     CredentialKind = "managed"
+	CredentialDefault     CredentialKind = "default"
+)
+
+// Budget is the share of Graph's limit that one tenant's requests may use.
+type Budget struct {
+	Limit         int           `key:"limit" min:"1" max:"1500" doc:"Requests admitted in any window."`
+	Window        time.Duration `key:"window" min:"1s" max:"10m" doc:"The window that limit speaks of. Shorter than 30s only with a limit that keeps any 30 s within 1,500."`
+	Capacity      int           `key:"capacity" min:"1" max:"1500" doc:"Capacity of the token bucket: the largest burst. The bucket starts empty."`
+	Rate          float64       `key:"rate" min:"0.1" max:"1500" doc:"Tokens added per second."`
+	OtherPrograms int           `key:"other_programs" min:"0" max:"1499" doc:"Requests per window left to other programs that use the same app registration."`
+}
+
+// Presence is how presence is read, kept and shown.
+type Presence struct {
+	Refresh             time.Duration `key:"refresh" min:"1s" max:"1h" doc:"Shortest time between two readings of a watched person. Graph's terms frown on eager polling: below 5s is for tests against a simulator, 20s is what Microsoft's own toolkit does."`
+	Staleness           time.Duration `key:"staleness" min:"1s" max:"24h" doc:"How old a presence may be and still be served while Graph cannot be reached; not below refresh."`
+	CacheSize           int           `key:"cache_size" min:"100" max:"10000000" doc:"People whose presence is kept in memory, about 400 bytes each."`
+	BatchWindow         time.Duration `key:"batch_window" min:"0s" max:"1s" doc:"How long a request waits for others, to leave with them as one."`
+	UnknownAs           UnknownAs     `key:"unknown_as" oneof:"Offline,None" doc:"The availability shown for a person whose presence Graph does not know. None only for clients that know that word."`
+	OutOfOfficeActivity bool          `key:"out_of_office_activity" doc:"Show the activity out-of-office, which is not in the documented list of UCWA but which many clients know."`
+}
+
+// UnknownAs is the UCWA availability that stands for an unknown presence.
+type UnknownAs string
+
+// The words for an unknown presence.
+const (
+	UnknownOffline UnknownAs = "Offline"
+	UnknownNone    UnknownAs = "None"
+)
+
+// Directory is how addresses become users.
+type Directory struct {
+	Sync         bool          `key:"sync" doc:"Keep the whole directory in memory by /users/delta, instead of looking up each address when it is first asked for."`
+	SyncInterval time.Duration `key:"sync_interval" min:"1m" max:"24h" doc:"Time between two delta readings, with sync."`
+	TTL          time.Duration `key:"ttl" min:"1s" max:"168h" doc:"How long the user found for an address is believed."`
+	NegativeTTL  time.Duration `key:"negative_ttl" min:"0s" max:"24h" doc:"How long it is believed that nobody has an address."`
+	CacheSize    int           `key:"cache_size" min:"100" max:"10000000" doc:"Addresses kept in memory."`
+}
+
+// Contacts is where contact lists and groups come from.
+type Contacts struct {
+	Organization   bool          `key:"organization" doc:"Group My Organization: manager, peers and reports."`
+	Groups         bool          `key:"groups" doc:"One distribution group for each Microsoft 365 group of the user."`
+	ContactFolders bool          `key:"contact_folders" doc:"One group for each contact folder of the mailbox; needs the permission Contacts.Read."`
+	DefaultGroup   DefaultGroup  `key:"default_group" oneof:"people,contacts,none" doc:"What fills the default group: the people Graph finds relevant (People.Read.All), the default contact folder (Contacts.Read), or nothing."`
+	PinnedFile     string        `key:"pinned_file" format:"file" doc:"File of pinned contacts. Empty: the group of pinned contacts is empty."`
+	TTL            time.Duration `key:"ttl" min:"10s" max:"24h" doc:"How long a list read from Graph is served from memory."`
+	MaxContacts    int           `key:"max_contacts" min:"1" max:"1000" doc:"Longest contact list; Lync's default is 250."`
+	MaxGroups      int           `key:"max_groups" min:"1" max:"500" doc:"Most groups shown to one user."`
+}
+
+// DefaultGroup is a source of the default group.
+type DefaultGroup string
+
+// The sources of the default group.
+const (
+	DefaultGroupPeople   DefaultGroup = "people"
+	DefaultGroupContacts DefaultGroup = "contacts"
+	DefaultGroupNone     DefaultGroup = "none"
+)
+
+// Applications bounds the UCWA applications.
+type Applications struct {
+	PerUser   int           `key:"per_user" min:"1" max:"1000" doc:"Applications of one user; one more ends the oldest. Most clients never delete theirs."`
+	Idle      time.Duration `key:"idle" min:"1m" max:"24h" doc:"How long an application without an event channel lives after its last request."`
+	Tombstone time.Duration `key:"tombstone" min:"0s" max:"24h" doc:"How long an ended application still answers 410 with the reason, before it answers 404."`
+	Max       int           `key:"max" min:"1" max:"10000000" doc:"Applications in all; not below per_user."`
+}
+
+// Log is what is written to standard error.
+type Log struct {
+	Level  LogLevel  `key:"level" oneof:"debug,info,warn,error" doc:"Lowest level written."`
+	Format LogFormat `key:"format" oneof:"json,text" doc:"Form of a line."`
+}
+
+// LogLevel is the lowest level of a line that is written.
+type LogLevel string
+
+// The levels.
+const (
+	LogDebug LogLevel = "debug"
+	LogInfo  LogLevel = "info"
+	LogWarn  LogLevel = "warn"
+	LogError LogLevel = "error"
+)
+
+// Slog returns the level for package log/slog; what is not a level is info.
+func (l LogLevel) Slog() slog.Level {
+	switch l {
+	case LogDebug:
+		return slog.LevelDebug
+	case LogWarn:
+		return slog.LevelWarn
+	case LogError:
+		return slog.LevelError
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// LogFormat is the form of a log line.
+type LogFormat string
+
+// The forms.
+const (
+	LogJSON LogFormat = "json"
+	LogText LogFormat = "text"
+)

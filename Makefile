@@ -1,0 +1,67 @@
+# make demo   runs the gateway against a simulated tenant
+# make test   installs what is missing, checks and tests everything
+# make bench  prints the benchmarks, each beside its baseline
+
+GO       ?= go
+PACKAGES := ./...
+# Debian packages that the tests need, each with the command that shows it is there.
+NEEDED   := gcc:gcc libc6-dev:/usr/include/stdio.h
+
+.PHONY: demo build test deps check fuzz bench golden image clean
+
+demo:
+	$(GO) run ./cmd/ucwagate demo $(DEMOFLAGS)
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ucwagate ./cmd/ucwagate
+
+test: deps check
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
+
+# deps installs missing Debian packages where it may, and says what is missing
+# where it may not.
+deps:
+	@missing=""; \
+	for need in $(NEEDED); do \
+	  package=$${need%%:*}; probe=$${need#*:}; \
+	  case $$probe in /*) test -e $$probe;; *) command -v $$probe >/dev/null;; esac || missing="$$missing $$package"; \
+	done; \
+	test -z "$$missing" && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+	  echo "The tests need these Debian packages:$$missing" >&2; exit 1; \
+	fi
+
+# check builds, vets, lints and looks at the formatting.
+check:
+	$(GO) build $(PACKAGES)
+	$(GO) vet $(PACKAGES)
+	$(GO) tool staticcheck $(PACKAGES)
+	@unformatted="$$($(GO) tool gofumpt -l .)"; \
+	test -z "$$unformatted" || { echo "not formatted with gofumpt:"; echo "$$unformatted"; exit 1; }
+	@$(GO) mod tidy -diff
+
+# fuzz runs every fuzz target for a while; FUZZTIME sets how long each.
+FUZZTIME ?= 20s
+fuzz:
+	@for dir in $$(grep -rl --include='*_test.go' 'func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6- | sort -u); do \
+	    echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+	  done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+# golden rewrites the golden files; read the difference before you commit it.
+golden:
+	@for dir in $$(grep -rl --include='*_test.go' '"update"' . | xargs -n1 dirname | sort -u); do \
+	  $(GO) test -count=1 $$dir -update || exit 1; \
+	done
+
+image:
+	docker build -t ucwagate .
+
+clean:
+	rm -rf bin

@@ -45,45 +45,6 @@ type ApplicationRequest struct {
 // instanceId, in characters (UCWA reference, application resource).
 const MaxApplicationField = 100
 
-// Store keeps the state that the protocol asks a server to keep. Every method
-// is atomic. An id that is not live answers *EndedError.
-type Store interface {
-	// Create adds a. A live application of the same owner and endpoint with the
-	// same culture and user agent is returned instead, with created false; one
-	// with another culture or user agent is replaced. Beyond limit live
-	// applications of the owner the oldest ends with EndedTooMany. ErrFull says
-	// that the store holds as many applications as it may.
-	Create(ctx context.Context, a Application, limit int) (app Application, created bool, err error)
-	// Use returns a live application and notes that it was used just now.
-	Use(ctx context.Context, id string) (Application, error)
-	// Delete ends an application without a trace.
-	Delete(ctx context.Context, id string) error
-	// Applications returns the number of live applications.
-	Applications(ctx context.Context) (int, error)
-}
-
-// ErrFull says that a store holds as much as it may.
-var ErrFull = errors.New("the store is full")
-
-// Ended says why an application is not there.
-type Ended int
-
-// The reasons why an application is not there.
-const (
-	EndedUnknown Ended = iota // never was, deleted, or forgotten by now
-	EndedIdle                 // idle for too long
-	EndedTooMany              // pushed out by newer applications of its owner
-)
-
-// EndedError is what a Store answers for an application that is not live.
-// Owner is empty for EndedUnknown.
-type EndedError struct {
-	Why   Ended
-	Owner string
-}
-
-func (e *EndedError) Error() string { return "the application is not running" }
-
 // CreateApplication starts an application for p, or returns the running one
 // of the same endpoint. Errors are *Error.
 func (g *Gateway) CreateApplication(ctx context.Context, p Principal, req ApplicationRequest) (Application, error) {

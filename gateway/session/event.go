@@ -1,0 +1,74 @@
+package session
+
+import "sync/atomic"
+
+// Kind says what an event is about: the rel of its link.
+type Kind uint8
+
+// The kinds of events that presence work raises. Key of the event is an
+// address, a subscription id or a group id, as named here.
+const (
+	ContactPresence               Kind = iota + 1 // key: address; in the contact
+	ContactNote                                   // key: address; in the contact
+	ContactLocation                               // key: address; in the contact
+	ContactSupportedModalities                    // key: address; in the contact
+	PresenceSubscription                          // key: subscription id
+	Contact                                       // key: address; in a list (see In)
+	Group                                         // key: group id; in myGroups, or nothing for updated
+	ContactsAndGroupsSubscription                 // key: empty
+)
+
+// Type is what happened to the target of an event.
+type Type uint8
+
+// The types. Resources know no others; started and completed belong to
+// operations.
+const (
+	Added Type = iota + 1
+	Updated
+	Deleted
+)
+
+// String returns the word of the wire.
+func (t Type) String() string { return [...]string{"", "added", "updated", "deleted"}[t] }
+
+// Class is how urgent an event is (UCWA: real-time, high, medium, low). Only
+// medium and low have aggregation timers; the others release a P-GET at once.
+type Class uint8
+
+// The classes.
+const (
+	High Class = iota + 1
+	Medium
+	Low
+)
+
+// In is the list that the target of a Contact or Group event entered or left.
+type In uint8
+
+// The lists.
+const (
+	Nowhere            In = iota
+	SubscribedContacts    // Contact
+	MyContacts            // Contact
+	InGroup               // Contact; the event's Group names which
+	MyGroups              // Group
+)
+
+// Event is one event. It does not change after it was made and is shared by
+// every application that it is queued for.
+type Event struct {
+	Kind  Kind
+	Type  Type
+	Class Class
+	In    In
+	// Key names the target; see Kind.
+	Key string
+	// Group is the id of the group, and GroupRel its rel (pinnedGroup, group,
+	// …), of an event in a group or about one.
+	Group, GroupRel string
+
+	// Encoded is a place where whoever sends the event keeps its encoding, so
+	// that a change is encoded once for all who wait for it.
+	Encoded atomic.Pointer[any] `json:"-"`
+}

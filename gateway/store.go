@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ucwagate/gateway/session"
+)
+
+// Store keeps the state that the protocol asks a server to keep: applications,
+// and the session of each. Every method is atomic and safe for concurrent use.
+// An id that is not live answers *EndedError.
+type Store interface {
+	// Open begins service. It is called once, before anything else.
+	Open(Hooks)
+
+	// Create adds a. A live application of the same owner and endpoint with the
+	// same culture, user agent and type is returned instead, with created
+	// false; one that differs in them is replaced. Beyond limit live
+	// applications of the owner the oldest ends with EndedTooMany. ErrFull says
+	// that the store holds as many applications as it may.
+	Create(ctx context.Context, a Application, limit int) (app Application, created bool, err error)
+	// Use returns a live application and notes that it was used just now.
+	Use(ctx context.Context, id string) (Application, error)
+	// Delete ends an application without a trace.
+	Delete(ctx context.Context, id string) error
+	// Applications returns the number of live applications.
+	Applications(ctx context.Context) (int, error)
+
+	// Update runs f on the session of a live application; nobody else sees the
+	// session meanwhile. An engine may run f more than once, on a fresh copy,
+	// and keeps what the last run left. An error of f is returned as it is and
+	// nothing is kept, but for ErrExpired: it ends the application with EndedIdle.
+	Update(ctx context.Context, id string, f func(*session.Session) error) error
+	// Publish queues events in every channel of every application whose
+	// subscriptions hold address, and wakes the P-GETs that this concerns.
+	Publish(ctx context.Context, address string, events ...*session.Event) error
+	// Park registers a P-GET of an event channel that waits. Its Wake channel
+	// receives whenever the P-GET should be looked at again: events are due,
+	// another P-GET took its place, the application has ended, or the time
+	// given to Until has come.
+	Park(id, instance string) Parked
+	// Due returns at most limit live applications whose session has something
+	// to do by now (session.Deadline), and does not return them again before
+	// they were updated or a while has passed: exactly one replica acts.
+	Due(ctx context.Context, now time.Time, limit int) ([]string, error)
+}
+
+// Parked is a P-GET that waits.
+type Parked interface {
+	// Wake has room for one value; a value says: look again.
+	Wake() <-chan struct{}
+	// Until asks for a wake at t at the latest; an earlier call is forgotten.
+	Until(t time.Time)
+	// Close ends the registration.
+	Close()
+}
+
+// Hooks are what a store tells its gateway.
+type Hooks struct {
+	// Interest says that somebody began (watched) or that nobody goes on to
+	// hold address in a subscription. It must not block nor call the store.
+	Interest func(address string, watched bool)
+}
+
+// Errors of a Store.
+var (
+	// ErrFull says that a store holds as much as it may.
+	ErrFull = errors.New("the store is full")
+	// ErrExpired is returned by a function given to Update to end the application.
+	ErrExpired = errors.New("the session has expired")
+)
+
+// Ended says why an application is not there.
+type Ended int
+
+// The reasons why an application is not there.
+const (
+	EndedUnknown Ended = iota // never was, deleted, or forgotten by now
+	EndedIdle                 // idle for too long
+	EndedTooMany              // pushed out by newer applications of its owner
+)
+
+// EndedError is what a Store answers for an application that is not live.
+// Owner is empty for EndedUnknown.
+type EndedError struct {
+	Why   Ended
+	Owner string
+}
+
+func (e *EndedError) Error() string { return "the application is not running" }

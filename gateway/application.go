@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"time"
 	"unicode/utf8"
+
+	"ucwagate/gateway/session"
 )
 
 // Principal is a signed-in user.
@@ -85,21 +87,40 @@ func (g *Gateway) Application(ctx context.Context, p Principal, id string) (Appl
 	if err != nil && !errors.As(err, &ended) {
 		return Application{}, &Error{Reason: Failure, Message: "The application could not be read.", Err: err}
 	}
-	if ended != nil && ended.Owner == p.Address {
-		switch ended.Why {
-		case EndedIdle:
-			return Application{}, &Error{Reason: InactiveApplicationExpired, Message: "The application was idle for too long and has ended."}
-		case EndedTooMany:
-			return Application{}, &Error{Reason: TooManyApplications, Message: "The application has ended to make room for a newer one of the same user."}
-		}
+	if ended == nil { // it is live and somebody else's
+		ended = &EndedError{}
 	}
-	return Application{}, &Error{Reason: ApplicationNotFound, Message: "There is no such application."}
+	return Application{}, endedError(ended, p.Address)
 }
 
-// DeleteApplication ends the application id of p.
-func (g *Gateway) DeleteApplication(ctx context.Context, p Principal, id string) error {
-	if _, err := g.Application(ctx, p, id); err != nil {
+// endedError tells the owner why an application is not there, and anybody else
+// nothing.
+func endedError(ended *EndedError, owner string) *Error {
+	if ended.Owner == owner {
+		switch ended.Why {
+		case EndedIdle:
+			return &Error{Reason: InactiveApplicationExpired, Message: "The application was idle for too long and has ended."}
+		case EndedTooMany:
+			return &Error{Reason: TooManyApplications, Message: "The application has ended to make room for a newer one of the same user."}
+		}
+	}
+	return &Error{Reason: ApplicationNotFound, Message: "There is no such application."}
+}
+
+// DeleteApplication ends the application id of p. With an instance it ends only
+// the channel of that instance, as long as others remain.
+func (g *Gateway) DeleteApplication(ctx context.Context, p Principal, id, instance string) error {
+	app, err := g.Application(ctx, p, id)
+	if err != nil {
 		return err
+	}
+	if instance != "" {
+		left, err := update(ctx, g, app, func(s *session.Session) (int, error) {
+			return s.CloseChannel(instance, g.clock.Now()), nil
+		})
+		if err != nil || left > 0 {
+			return err
+		}
 	}
 	if err := g.store.Delete(ctx, id); err != nil {
 		return &Error{Reason: Failure, Message: "The application could not be deleted.", Err: err}

@@ -36,6 +36,10 @@ const (
 	Unavailable
 	// Timeout: the truth did not come in time.
 	Timeout
+	// LimitExceeded: the application has as many of these as it may.
+	LimitExceeded
+	// PGetReplaced: another P-GET took the place of this one.
+	PGetReplaced
 )
 
 // Error is the error type of the package.

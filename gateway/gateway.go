@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"time"
 
+	"ucwagate/gateway/session"
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/mapping"
@@ -22,6 +25,13 @@ type Source interface {
 	// Presence returns the last reading of a person, read anew if it is no
 	// longer fresh.
 	Presence(ctx context.Context, id string) (graphsrc.Reading, error)
+	// Watch reads people again and again and reports every change of what
+	// Presence returns to the function given to Notify; Unwatch ends it. Each
+	// Watch is paired with one Unwatch.
+	Watch(ids ...string)
+	Unwatch(ids ...string)
+	// Notify is called once, before the first Watch.
+	Notify(func(graphsrc.Change))
 	ContactSource
 }
 
@@ -51,6 +61,8 @@ type Limits struct {
 	ApplicationsPerUser int
 	// Contacts is the most contacts of one group that are shown.
 	Contacts int
+	// Session bounds subscriptions, members, queued events and silence.
+	Session session.Limits
 }
 
 // Options are what New needs.
@@ -62,6 +74,9 @@ type Options struct {
 	Translation mapping.Options
 	Contacts    ContactOptions
 	Limits      Limits // zero fields take the defaults
+	// RosterInterval is how often groups that somebody subscribed to are read
+	// again (default 5 min).
+	RosterInterval time.Duration
 }
 
 // Gateway answers for all tenants.
@@ -75,6 +90,13 @@ type Gateway struct {
 	contacts    ContactOptions
 	limits      Limits
 	unknown     unknownWords
+	watch       *watch
+	rosters     *rosters
+	drain       *drain
+	rosterEvery time.Duration
+
+	stop context.CancelFunc // nil until Start
+	work sync.WaitGroup
 }
 
 // New checks o and builds a gateway.
@@ -91,10 +113,14 @@ func New(o Options) (*Gateway, error) {
 	if o.Limits.Contacts <= 0 {
 		o.Limits.Contacts = 250
 	}
+	if o.RosterInterval <= 0 {
+		o.RosterInterval = 5 * time.Minute
+	}
 	g := &Gateway{
 		byDomain: make(map[string]*Tenant), store: o.Store, clock: o.Clock, log: o.Logger,
-		translation: o.Translation, contacts: o.Contacts, limits: o.Limits,
+		translation: o.Translation, contacts: o.Contacts, limits: o.Limits, rosterEvery: o.RosterInterval, drain: newDrain(),
 	}
+	g.watch, g.rosters = newWatch(g), newRosters(g)
 	for i := range o.Tenants {
 		t := &o.Tenants[i]
 		if t.Source == nil {
@@ -112,7 +138,78 @@ func New(o Options) (*Gateway, error) {
 	if len(g.byDomain) == 0 {
 		return nil, errors.New("a gateway needs a tenant with a domain")
 	}
+	g.store.Open(Hooks{Interest: g.watch.interest})
 	return g, nil
+}
+
+// tickEvery is how often sessions are looked at for whom something is due:
+// warnings, expiry. Both are matters of minutes.
+const tickEvery = time.Second
+
+// Start begins the work in the background; it ends with Close.
+func (g *Gateway) Start(ctx context.Context) {
+	ctx, g.stop = context.WithCancel(ctx)
+	for _, t := range g.tenants {
+		t.Source.Notify(func(c graphsrc.Change) { g.watch.changed(ctx, t, c) })
+	}
+	g.work.Go(func() { g.watch.run(ctx) })
+	g.work.Go(func() { g.every(ctx, tickEvery, g.tick) })
+	g.work.Go(func() { g.every(ctx, g.rosterEvery, g.rosters.refresh) })
+}
+
+// Close ends what Start began. It releases parked P-GETs at once; Drain before
+// it spreads them.
+func (g *Gateway) Close() {
+	g.Drain(0)
+	if g.stop != nil {
+		g.stop()
+	}
+	g.work.Wait()
+	g.watch.close()
+}
+
+// every calls f again and again until ctx ends, with a pause of d.
+func (g *Gateway) every(ctx context.Context, d time.Duration, f func(context.Context)) {
+	due := make(chan struct{}, 1)
+	for {
+		timer := g.clock.AfterFunc(d, func() { due <- struct{}{} })
+		select {
+		case <-due:
+			f(ctx)
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// dueAtOnce bounds how many sessions one call of the store returns.
+const dueAtOnce = 1000
+
+// tick lets time pass in the sessions for which something is due.
+func (g *Gateway) tick(ctx context.Context) {
+	for ctx.Err() == nil {
+		ids, err := g.store.Due(ctx, g.clock.Now(), dueAtOnce)
+		if err != nil {
+			g.log.ErrorContext(ctx, "the store could not tell what is due", "error", err)
+			return
+		}
+		for _, id := range ids {
+			err := g.store.Update(ctx, id, func(s *session.Session) error {
+				if s.Tick(g.clock.Now()) {
+					return ErrExpired
+				}
+				return nil
+			})
+			var ended *EndedError
+			if err != nil && !errors.Is(err, ErrExpired) && !errors.As(err, &ended) {
+				g.log.ErrorContext(ctx, "a session could not be updated", "application", id, "error", err)
+			}
+		}
+		if len(ids) < dueAtOnce {
+			return
+		}
+	}
 }
 
 // tenantOf returns the tenant whose domain an address has, or nil.

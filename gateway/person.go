@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"ucwagate/gateway/session"
 	"ucwagate/graphsrc"
 	"ucwagate/mapping"
 )
@@ -92,20 +93,54 @@ func (g *Gateway) Person(ctx context.Context, _ Principal, address string) (Pers
 	return found, nil
 }
 
+// Contact finds somebody as an application sees them: who is in one of its
+// subscriptions is a contact even if nobody has the address.
+func (g *Gateway) Contact(ctx context.Context, app Application, p Principal, address string) (Person, error) {
+	who, err := g.Person(ctx, p, address)
+	if clean, ok := g.stranger(ctx, app, address, err); ok {
+		return Person{Address: clean, URI: "sip:" + clean, Name: clean}, nil
+	}
+	return who, err
+}
+
 // Presence returns what somebody's presence is now, and the address in the
-// form in which hrefs carry it.
-func (g *Gateway) Presence(ctx context.Context, _ Principal, address string) (string, Presence, error) {
+// form in which hrefs carry it. Who is subscribed to and does not exist is Offline.
+func (g *Gateway) Presence(ctx context.Context, app Application, address string) (string, Presence, error) {
 	// What every client asks most often does not pay for the contact card.
 	clean, t, u, err := g.lookup(ctx, address)
 	if err != nil {
+		if clean, ok := g.stranger(ctx, app, address, err); ok {
+			return clean, offline, nil
+		}
 		return "", Presence{}, err
 	}
 	p, err := g.presence(ctx, t, u.ID, clean)
 	return clean, p, err
 }
 
+// offline is the presence of somebody who does not exist.
+var offline = Presence{Contact: mapping.Contact{Availability: mapping.Offline, NoteType: mapping.Personal}}
+
+// stranger says whether an address that could not be found, as err says, is
+// in a subscription of the application.
+func (g *Gateway) stranger(ctx context.Context, app Application, address string, err error) (string, bool) {
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != DestinationNotFound {
+		return "", false
+	}
+	clean, ok := lenientAddress(address)
+	if !ok {
+		return "", false
+	}
+	watched, err := update(ctx, g, app, func(s *session.Session) (bool, error) { return s.Watches(clean), nil })
+	return clean, err == nil && watched
+}
+
 // PresenceOf returns the presence of somebody found before.
 func (g *Gateway) PresenceOf(ctx context.Context, who Person) (Presence, error) {
+	if who.tenant == nil {
+		return offline, nil
+	}
 	return g.presence(ctx, who.tenant, who.id, who.Address)
 }
 
@@ -129,12 +164,17 @@ func (g *Gateway) presence(ctx context.Context, t *Tenant, id, address string) (
 		return Presence{}, sourceError("The presence of "+address, err)
 	}
 	c := mapping.Translate(r.Presence.Words, g.translation)
+	g.report(c, t.Name)
+	return Presence{Contact: c, LastActive: r.LastActive}, nil
+}
+
+// report logs presence words that the translation does not know, each once.
+func (g *Gateway) report(c mapping.Contact, tenant string) {
 	for _, word := range c.Unknown {
 		if g.unknown.first(word) {
-			g.log.WarnContext(ctx, "Graph used a presence word that the translation does not know", "word", word, "tenant", t.Name)
+			g.log.Warn("Graph used a presence word that the translation does not know", "word", word, "tenant", tenant)
 		}
 	}
-	return Presence{Contact: c, LastActive: r.LastActive}, nil
 }
 
 // person projects a user of the directory.

@@ -31,7 +31,8 @@ type Store interface {
 	// Update runs f on the session of a live application; nobody else sees the
 	// session meanwhile. An engine may run f more than once, on a fresh copy,
 	// and keeps what the last run left. An error of f is returned as it is and
-	// nothing is kept, but for ErrExpired: it ends the application with EndedIdle.
+	// nothing is kept. ErrExpired ends the application besides, with EndedIdle;
+	// the error that Update returns then is that *EndedError as well.
 	Update(ctx context.Context, id string, f func(*session.Session) error) error
 	// Publish queues events in every channel of every application whose
 	// subscriptions hold address, and wakes the P-GETs that this concerns.
@@ -68,8 +69,9 @@ type Hooks struct {
 var (
 	// ErrFull says that a store holds as much as it may.
 	ErrFull = errors.New("the store is full")
-	// ErrExpired is returned by a function given to Update to end the application.
-	ErrExpired = errors.New("the session has expired")
+	// ErrExpired is returned by a function given to Update to end the
+	// application. Session.Arrive returns it by itself.
+	ErrExpired = session.ErrExpired
 )
 
 // Ended says why an application is not there.

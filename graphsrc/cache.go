@@ -2,8 +2,8 @@ package graphsrc
 
 import (
 	"hash/maphash"
+	"math"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unique"
@@ -31,7 +31,7 @@ const (
 	unknownWord = "PresenceUnknown"
 )
 
-// record is what is known of one person, 80 bytes and the strings.
+// record is what is known of one person, 88 bytes and the strings.
 type record struct {
 	words    words
 	sequence string
@@ -42,6 +42,8 @@ type record struct {
 	lastActive        int64 // Unix nanoseconds, 0 = never seen active
 	regressions       uint8 // lower stamps in a row
 	strikes           uint8 // refusals by Graph in a row
+	known             bool  // the words have been read
+	watched           bool  // somebody watches; set by pin alone
 }
 
 // words is mapping.Presence with its few distinct words stored once for all
@@ -97,7 +99,8 @@ func isUnknown(availability string) bool {
 	return availability == "" || strings.EqualFold(availability, unknownWord)
 }
 
-// cache keeps the last known presence of at most a fixed number of people.
+// cache keeps the last known presence of at most a fixed number of people, and
+// of everybody who is watched beside them.
 //
 // It is a map of its own, not a cache library, because an answer is merged
 // with what is known (see apply) and because a person must stay small:
@@ -110,21 +113,14 @@ type cache struct {
 	seed   maphash.Seed
 	shards []shard
 	stats  *counters
-}
 
-type shard struct {
-	mu    sync.RWMutex
-	index map[userKey]uint32
-	slots []slot
-	limit int
-	hand  int
-	_     [48]byte // a cache line between the locks of neighbours
-}
-
-type slot struct {
-	key  userKey
-	rec  record
-	used atomic.Bool
+	// watchStale bounds for how long a watched person's reading is fresh.
+	watchStale time.Duration
+	// pace is the interval at which watched people are refreshed, in
+	// nanoseconds; 0 while nobody refreshes them.
+	pace atomic.Int64
+	// suspects is how many people have a strike.
+	suspects atomic.Int64
 }
 
 func newCache(size int, fresh time.Duration, epoch time.Time, stats *counters) *cache {
@@ -132,9 +128,10 @@ func newCache(size int, fresh time.Duration, epoch time.Time, stats *counters) *
 	for n < maxShards && size/(n*2) >= minShard {
 		n *= 2
 	}
-	c := &cache{epoch: epoch, fresh: fresh, seed: maphash.MakeSeed(), shards: make([]shard, n), stats: stats}
+	c := &cache{epoch: epoch, fresh: fresh, seed: maphash.MakeSeed(), shards: make([]shard, n), stats: stats, watchStale: math.MaxInt64}
 	for i := range c.shards {
 		c.shards[i].limit = size / n
+		c.shards[i].suspects = &c.suspects
 		c.shards[i].index = make(map[userKey]uint32)
 	}
 	return c
@@ -160,19 +157,19 @@ func (c *cache) get(k userKey) (record, bool) {
 		sl.used.Store(true)
 	}
 	s.mu.RUnlock()
-	return rec, true
+	return rec, rec.known
 }
 
 // apply is the one place where an answer becomes what is known of a person.
-// It returns the record that now stands, and whether its words differ from
-// those before (a person never read before differs).
+// It returns the record as it was and as it now stands, and whether its words
+// differ (a person never read before differs).
 //
 //   - An older sequence number is not believed, except the third time in a row.
-//   - PresenceUnknown does not replace a good presence of the last two
-//     intervals, so that a hiccup of the service does not flicker.
+//   - PresenceUnknown does not replace a good presence of the last interval
+//     (see hold), so that a hiccup of the service does not flicker.
 //   - refused marks an id that Graph will not answer for: each time in a row
 //     doubles the time until it is asked for again.
-func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (rec record, changed bool) {
+func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (before, after record, changed bool) {
 	w := pack(&p.Words)
 	active := mapping.Active(p.Words)
 	now := int64(at.Sub(c.epoch))
@@ -180,34 +177,56 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (rec r
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sl, known := s.claim(k)
-	r := &sl.rec
+	r := &s.claim(k).rec
+	before = *r
 	r.checkedAt = now
 	if refused {
 		r.strikes = min(r.strikes+1, 32)
 	} else {
 		r.strikes = 0
 	}
-	if known && older(p.Sequence, r.sequence) && r.regressions+1 < regressLimit {
+	c.suspects.Add(suspect(r) - suspect(&before))
+	if r.known && older(p.Sequence, r.sequence) && r.regressions+1 < regressLimit {
 		r.regressions++
 		c.stats.regressions.Add(1)
-		return *r, false
+		return before, *r, false
 	}
-	if known && w.unknown() && !r.words.unknown() && time.Duration(now-r.readAt) < holdSweeps*c.fresh {
+	if r.known && w.unknown() && !r.words.unknown() && time.Duration(now-r.readAt) < c.hold(r) {
 		c.stats.held.Add(1)
-		return *r, false
+		return before, *r, false
 	}
-	changed = !known || !r.words.equal(&w)
+	changed = !r.known || !r.words.equal(&w)
 	if changed {
 		r.words = w
 		c.stats.changes.Add(1)
 	}
-	r.sequence, r.readAt, r.regressions = p.Sequence, now, 0
+	r.sequence, r.readAt, r.regressions, r.known = p.Sequence, now, 0, true
 	if active {
 		r.lastActive = at.UnixNano()
 	}
-	return *r, changed
+	return before, *r, changed
 }
+
+// suspect counts a record among the people with a strike.
+func suspect(r *record) int64 {
+	if r.strikes > 0 {
+		return 1
+	}
+	return 0
+}
+
+// hold is how long a good presence outlives PresenceUnknown. Readings are about
+// one interval apart, so that exactly one unknown answer is held back: those of
+// a watched person come when the refresh loop says, a little early or late.
+func (c *cache) hold(r *record) time.Duration {
+	if pace := time.Duration(c.pace.Load()); r.watched && pace > 0 {
+		return slack(pace)
+	}
+	return holdSweeps * c.fresh
+}
+
+// slack is the interval and the lateness that is still in time.
+func slack(interval time.Duration) time.Duration { return interval + interval/2 }
 
 // older compares sequence numbers as bytes. Numbers that are missing or differ
 // in length say nothing, and the order of arrival counts.
@@ -215,42 +234,25 @@ func older(next, known string) bool {
 	return next != "" && len(next) == len(known) && next < known
 }
 
-// claim finds a person's slot, or takes one for them, evicting if need be.
-// The caller holds the lock.
-func (s *shard) claim(k userKey) (sl *slot, known bool) {
-	if i, ok := s.index[k]; ok {
-		sl = &s.slots[i]
-		sl.used.Store(true)
-		return sl, true
-	}
-	i := len(s.slots)
-	if i < s.limit {
-		s.slots = append(s.slots, slot{})
-	} else {
-		for s.slots[s.hand].used.Swap(false) {
-			s.hand = (s.hand + 1) % len(s.slots)
-		}
-		i = s.hand
-		s.hand = (s.hand + 1) % len(s.slots)
-		delete(s.index, s.slots[i].key)
-	}
-	sl = &s.slots[i]
-	sl.key, sl.rec = k, record{}
-	// Unused until it is read again: the hand comes back to it only after a
-	// whole round, and people in use must outlive passers-by.
-	sl.used.Store(false)
-	s.index[k] = uint32(i)
-	return sl, false
-}
-
-// isFresh says whether a record may be served without asking again.
+// isFresh says whether a record may be served without asking again: if it is
+// younger than the refresh interval or, for a watched person, while the refresh
+// loop is in time. Otherwise every question about somebody who is refreshed
+// once a minute would cost a request although an answer is on its way. When the
+// loop falls behind by half an interval, questions go to Graph again.
 func (c *cache) isFresh(r *record, now time.Time) bool {
 	window := c.fresh
-	if r.strikes > 0 {
-		window = min(c.fresh<<min(r.strikes, 16), maxQuarantine)
-		window = max(window, c.fresh)
+	if r.watched {
+		window = max(window, min(slack(time.Duration(c.pace.Load())), c.watchStale))
 	}
-	return now.Sub(c.epoch)-time.Duration(r.checkedAt) < window
+	if r.strikes > 0 {
+		window = max(window, min(c.fresh<<min(r.strikes, 16), maxQuarantine))
+	}
+	return c.sinceAsked(r, now) < window
+}
+
+// sinceAsked is how long ago Graph last answered for a person, believed or not.
+func (c *cache) sinceAsked(r *record, now time.Time) time.Duration {
+	return now.Sub(c.epoch) - time.Duration(r.checkedAt)
 }
 
 // age is how long ago Graph said what the record holds.
@@ -269,16 +271,4 @@ func (c *cache) reading(id string, r *record, stale bool) Reading {
 		out.LastActive = time.Unix(0, r.lastActive)
 	}
 	return out
-}
-
-// size counts the people known.
-func (c *cache) size() int {
-	n := 0
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.RLock()
-		n += len(s.slots)
-		s.mu.RUnlock()
-	}
-	return n
 }

@@ -69,7 +69,7 @@ func TestApplyFollowsItsRules(t *testing.T) {
 					StatusMessage: rapid.SampledFrom([]string{"", "out to lunch"}).Draw(t, "note"),
 				},
 			}
-			rec, changed := c.apply(k, &p, now, false)
+			_, rec, changed := c.apply(k, &p, now, false)
 			words := rec.words.unpack()
 			if got, ok := c.get(k); !ok || got != rec {
 				t.Fatalf("what apply returned is not what stands: %+v, %+v", rec, got)

@@ -43,6 +43,8 @@ type coalescer struct {
 	cache   *cache
 	grant   *grant
 	stats   *counters
+	watch   *watchlist
+	tell    func([]Change) // reports changes of watched people; not under mu
 
 	window, timeout time.Duration
 
@@ -70,7 +72,8 @@ type call struct {
 	queued   bool
 	finished bool
 	waiters  []*waiter
-	rec      record // once finished, if err is nil
+	first    [1]*waiter // most calls have one: room for it
+	rec      record     // once finished, if err is nil
 	err      error
 }
 
@@ -86,93 +89,6 @@ func (c *coalescer) init() {
 	for i := range c.lanes {
 		c.lanes[i].slots = make(chan struct{}, maxInFlight)
 	}
-}
-
-// outcome is what became of one id.
-type outcome struct {
-	rec record
-	err error
-}
-
-// ask returns an outcome for every key, in order, once all are there or ctx is
-// done; then what is not there has ctx's error. Keys are distinct. A deadline
-// later than the coalescer's time-out, or none, is brought forward to it.
-func (c *coalescer) ask(ctx context.Context, ln budget.Lane, keys []userKey) []outcome {
-	out := make([]outcome, len(keys))
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	if err := ctx.Err(); err != nil {
-		return failAll(out, err)
-	}
-	w := &waiter{done: make(chan struct{})}
-	w.deadline, _ = ctx.Deadline()
-	calls, err := c.join(w, ln, keys)
-	if err != nil {
-		return failAll(out, err)
-	}
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		c.leave(w, calls)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, one := range calls {
-		if one.finished {
-			out[i] = outcome{rec: one.rec, err: one.err}
-		} else {
-			out[i].err = ctx.Err()
-		}
-	}
-	return out
-}
-
-func failAll(out []outcome, err error) []outcome {
-	for i := range out {
-		out[i].err = err
-	}
-	return out
-}
-
-// join enters a waiter for every key. It fails without waiting while Graph is
-// known to be down or to refuse.
-func (c *coalescer) join(w *waiter, ln budget.Lane, keys []userKey) ([]*call, error) {
-	if err := c.grant.check(); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.clk.Now()
-	if c.life.ctx.Err() != nil {
-		return nil, errClosed
-	}
-	if err := c.outage.err(now); err != nil {
-		return nil, err
-	}
-	calls := make([]*call, len(keys))
-	w.pending = len(keys)
-	queued := 0
-	for i, k := range keys {
-		one := c.calls[k]
-		switch {
-		case one == nil:
-			one = &call{key: k}
-			c.calls[k] = one
-			c.enqueue(one, ln)
-			queued++
-		case one.queued && ln < one.lane:
-			// Somebody in more of a hurry takes it along to their lane.
-			c.dequeue(one)
-			c.enqueue(one, ln)
-			queued++
-		}
-		one.waiters = append(one.waiters, w)
-		calls[i] = one
-	}
-	if queued > 0 {
-		c.wake(ln, now)
-	}
-	return calls, nil
 }
 
 func (c *coalescer) enqueue(one *call, ln budget.Lane) {
@@ -211,32 +127,6 @@ func (c *coalescer) wake(ln budget.Lane, now time.Time) {
 	}
 	l.running = true
 	go c.run(ln, busy)
-}
-
-// leave withdraws a waiter; calls in a queue for which nobody waits any more
-// leave with it and never cost a token.
-func (c *coalescer) leave(w *waiter, calls []*call) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, one := range calls {
-		if one.finished {
-			continue
-		}
-		for i, other := range one.waiters {
-			if other == w {
-				last := len(one.waiters) - 1
-				one.waiters[i] = one.waiters[last]
-				one.waiters[last] = nil
-				one.waiters = one.waiters[:last]
-				break
-			}
-		}
-		if len(one.waiters) == 0 && one.queued {
-			c.dequeue(one)
-			delete(c.calls, one.key)
-			one.finished, one.err = true, context.Canceled
-		}
-	}
 }
 
 // run empties a lane, one request after the other, until nobody waits in it.

@@ -23,6 +23,21 @@
 //	               apply       the one place where an answer becomes what is
 //	                           known of a person (order, unknown words, age)
 //
+// # Watching
+//
+//	Watch(ids) ──▶ watchlist ── not fresh ──▶ looker ─────┐ first-look lane
+//	                   │                                  ▼
+//	                   └─ oldest first ──▶ refresher ──▶ coalescer ──▶ apply
+//	                      a request every                              │ words differ,
+//	                      interval / ⌈n/650⌉                           ▼ person watched
+//	                                                                 Change
+//
+// Only people somebody watches are read unasked. Interactive reads feed the same
+// apply: whoever reads a watched person, the difference is reported, and the
+// person goes to the back of the order. Failures change nothing that is known;
+// ages grow, and the first good reading afterwards is compared with the last
+// good one before.
+//
 // # What a failure means
 //
 // Every error that leaves the package is an [*Error]. While Graph fails, a

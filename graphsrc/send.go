@@ -19,6 +19,10 @@ const (
 	// retryPause is how long a failed request waits before its one repetition,
 	// plus up to as much again at random.
 	retryPause = 200 * time.Millisecond
+	// maxLone is how many people of a batch whom Graph refused before travel
+	// alone, so that another refusal costs one send and not a bisection. More
+	// than that cost less together.
+	maxLone = 16
 	// maxRetryPause is the longest Retry-After a repetition waits for.
 	maxRetryPause = 2 * time.Second
 )
@@ -34,7 +38,7 @@ type attempt struct {
 // further send waits for a permit of its own, and is dropped if nobody is left
 // to wait for it.
 func (c *coalescer) deliver(ln budget.Lane, batch []*call, permit *budget.Permit) {
-	work := []attempt{{calls: batch}}
+	work := c.isolate(batch)
 	for sends := 0; len(work) > 0; {
 		a := work[len(work)-1]
 		work = work[:len(work)-1]
@@ -67,6 +71,34 @@ func (c *coalescer) deliver(ln budget.Lane, batch []*call, permit *budget.Permit
 			c.finish(a.calls, err)
 		}
 	}
+}
+
+// isolate parts the people whom Graph refused before from the others, who are
+// the last attempt and so the first to be sent.
+func (c *coalescer) isolate(batch []*call) []attempt {
+	if c.cache.suspects.Load() == 0 || len(batch) == 1 {
+		return []attempt{{calls: batch}}
+	}
+	var good, bad []*call
+	for _, one := range batch {
+		if rec, _ := c.cache.get(one.key); rec.strikes > 0 {
+			bad = append(bad, one)
+		} else {
+			good = append(good, one)
+		}
+	}
+	var work []attempt
+	if len(bad) > maxLone {
+		work = append(work, attempt{calls: bad})
+	} else {
+		for _, one := range bad {
+			work = append(work, attempt{calls: []*call{one}})
+		}
+	}
+	if len(good) > 0 {
+		work = append(work, attempt{calls: good})
+	}
+	return work
 }
 
 // blamesID says that Graph would not answer because of an id that was asked for.
@@ -148,6 +180,9 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 		answer, err = c.graph.Presences(ctx, ids)
 	}
 	c.stats.requests.Add(1)
+	if ln == budget.Refresh {
+		c.stats.sweepRequests.Add(1)
+	}
 	c.stats.ids.Add(uint64(len(calls)))
 
 	var failed *Error
@@ -176,38 +211,78 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 // at all. Somebody without an entry is PresenceUnknown, which is what Graph
 // says of people it cannot see; an error would make a gap in a reply look like
 // a fault of the caller.
+//
+// Whoever waits is told last: an id is asked for again only after that, so the
+// changes of one person are reported one after the other.
 func (c *coalescer) settle(calls []*call, answer []Presence) {
-	now := c.clk.Now()
-	found := make(map[userKey]record, len(calls))
-	asked := make(map[userKey]struct{}, len(calls))
-	for _, one := range calls {
-		asked[one.key] = struct{}{}
+	l := lesson{at: c.clk.Now()}
+	index := make(map[userKey]int, len(calls))
+	for i, one := range calls {
+		index[one.key] = i
 	}
+	found := make([]record, len(calls))
 	for i := range answer {
 		k, ok := parseKey(answer[i].ID)
-		if _, mine := asked[k]; !ok || !mine {
+		n, mine := index[k]
+		if !ok || !mine {
 			c.stats.foreign.Add(1)
 			continue
 		}
-		found[k], _ = c.cache.apply(k, &answer[i], now, false)
+		found[n] = c.learn(&l, k, &answer[i], false)
 	}
-	for _, one := range calls {
-		if _, ok := found[one.key]; !ok {
+	for i, one := range calls {
+		if !found[i].known {
 			c.stats.missing.Add(1)
-			found[one.key], _ = c.cache.apply(one.key, unknownPresence(), now, false)
+			found[i] = c.learn(&l, one.key, unknownPresence(), false)
 		}
 	}
+	c.teach(&l)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, one := range calls {
-		c.complete(one, found[one.key], nil)
+	for i, one := range calls {
+		c.complete(one, found[i], nil)
+	}
+}
+
+// lesson is what one answer says about people who are watched.
+type lesson struct {
+	at      time.Time
+	read    []userKey
+	changes []Change
+}
+
+// learn applies one entry of an answer.
+func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) record {
+	before, after, changed := c.cache.apply(k, p, l.at, refused)
+	if !after.watched {
+		return after
+	}
+	l.read = append(l.read, k)
+	if changed {
+		id := k.String()
+		one := Change{ID: id, First: !before.known, After: c.cache.reading(id, &after, false)}
+		if before.known {
+			one.Before = c.cache.reading(id, &before, false)
+		}
+		l.changes = append(l.changes, one)
+	}
+	return after
+}
+
+// teach passes on what was learned, when all of it is in the cache.
+func (c *coalescer) teach(l *lesson) {
+	c.watch.read(l.read)
+	if len(l.changes) > 0 {
+		c.tell(l.changes)
 	}
 }
 
 // quarantine answers for an id that Graph refuses to answer for.
 func (c *coalescer) quarantine(one *call, err *Error) {
 	c.stats.quarantined.Add(1)
-	rec, _ := c.cache.apply(one.key, unknownPresence(), c.clk.Now(), true)
+	l := lesson{at: c.clk.Now()}
+	rec := c.learn(&l, one.key, unknownPresence(), true)
+	c.teach(&l)
 	if rec.strikes == 1 {
 		c.log.Warn("Graph refuses the presence of one id; it is asked for less often",
 			"id", one.key.String(), "status", err.Status, "code", err.Code, "request_id", err.RequestID)

@@ -35,6 +35,20 @@ type Options struct {
 	// deadline. Default 10 s.
 	Timeout time.Duration
 
+	// OnChange hears of every difference in what is known of a watched person;
+	// see Watch. Notify sets it later.
+	OnChange func(Change)
+	// WatchFloor is the shortest interval at which a watched person is read.
+	// Default Fresh.
+	WatchFloor time.Duration
+	// WatchCeiling is the interval above which there are too many people for
+	// the budget, which still wins: it is logged and shows in Stats. Not less
+	// than WatchFloor. Default 5 min.
+	WatchCeiling time.Duration
+	// RefreshRate is how many requests per second refreshing may make, more
+	// than 0. Default 22.5, half the rate of the default budget.
+	RefreshRate float64
+
 	// UserTTL is how long a user of the directory is remembered, NegativeTTL
 	// how long it is remembered that an address is nobody's. Defaults 1 h and 5 min.
 	UserTTL, NegativeTTL time.Duration
@@ -83,6 +97,8 @@ func (o *Options) setDefaults() error {
 	}
 	duration("Fresh", &o.Fresh, 20*time.Second)
 	duration("Stale", &o.Stale, max(5*time.Minute, o.Fresh))
+	duration("WatchFloor", &o.WatchFloor, o.Fresh)
+	duration("WatchCeiling", &o.WatchCeiling, max(5*time.Minute, o.WatchFloor))
 	duration("BatchWindow", &o.BatchWindow, 5*time.Millisecond)
 	duration("Timeout", &o.Timeout, 10*time.Second)
 	duration("UserTTL", &o.UserTTL, time.Hour)
@@ -93,6 +109,16 @@ func (o *Options) setDefaults() error {
 	count("DirectorySize", &o.DirectorySize, 200_000)
 	count("MaxContacts", &o.MaxContacts, 250)
 	count("MaxGroups", &o.MaxGroups, 64)
+	if o.RefreshRate == 0 {
+		o.RefreshRate = 22.5
+	}
+	if !(o.RefreshRate >= minRefreshRate && o.RefreshRate <= maxRefreshRate) {
+		wrong = append(wrong, fmt.Errorf("option RefreshRate is %v, must be from %v to %v requests per second",
+			o.RefreshRate, minRefreshRate, maxRefreshRate))
+	}
+	if o.WatchCeiling < o.WatchFloor {
+		wrong = append(wrong, fmt.Errorf("option WatchCeiling is %s, must not be less than WatchFloor (%s)", o.WatchCeiling, o.WatchFloor))
+	}
 	if o.Stale < o.Fresh {
 		wrong = append(wrong, fmt.Errorf("option Stale is %s, must not be less than Fresh (%s)", o.Stale, o.Fresh))
 	}
@@ -131,6 +157,10 @@ type Source struct {
 	directory *directory
 	contacts  *contacts
 	sync      *syncer // nil unless switched on
+	watch     *watchlist
+	refresher *refresher
+	looker    *looker
+	onChange  atomic.Pointer[func(Change)]
 	started   atomic.Bool
 	counters  counters
 }
@@ -142,11 +172,22 @@ func New(o Options) (*Source, error) {
 	}
 	s := &Source{graph: o.Graph, clk: o.Clock, stale: o.Stale, life: newLifetime(), grants: newGrants(o.Clock, o.Logger)}
 	s.cache = newCache(o.CacheSize, o.Fresh, o.Clock.Now(), &s.counters)
+	s.cache.watchStale = o.Stale
+	s.watch = newWatchlist(s.cache)
+	if o.OnChange != nil {
+		s.Notify(o.OnChange)
+	}
 	s.coalescer = &coalescer{
 		graph: o.Graph, permits: o.Budget, clk: o.Clock, life: s.life, log: o.Logger, cache: s.cache,
 		grant: s.grants.presence, stats: &s.counters, window: o.BatchWindow, timeout: o.Timeout,
+		watch: s.watch, tell: s.tell,
 	}
 	s.coalescer.init()
+	s.refresher = newRefresher(&o, s.coalescer, s.watch)
+	s.looker = &looker{
+		coalescer: s.coalescer, list: s.watch, life: s.life, clk: o.Clock,
+		within: max(o.Timeout, o.WatchFloor), slots: make(chan struct{}, maxInFlight),
+	}
 	if o.DirectorySync {
 		s.sync = newSyncer(&o, s.grants.users)
 	}
@@ -160,11 +201,22 @@ func New(o Options) (*Source, error) {
 	return s, nil
 }
 
-// Start begins what runs in the background, the synchronization of the
-// directory if it is switched on. It ends with ctx or with Close; a second call
-// does nothing.
+// Start begins what runs in the background: the refreshing of people who are
+// watched and, if it is switched on, the synchronization of the directory. Both
+// end with ctx or with Close; a second call does nothing.
 func (s *Source) Start(ctx context.Context) {
-	if s.sync == nil || !s.started.CompareAndSwap(false, true) || !s.life.enter() {
+	if !s.started.CompareAndSwap(false, true) {
+		return
+	}
+	s.background(ctx, s.refresher.run)
+	if s.sync != nil {
+		s.background(ctx, s.sync.run)
+	}
+}
+
+// background runs work until ctx ends or the source is closed.
+func (s *Source) background(ctx context.Context, work func(context.Context)) {
+	if !s.life.enter() {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -173,7 +225,7 @@ func (s *Source) Start(ctx context.Context) {
 		defer s.life.leave()
 		defer cancel()
 		defer unlink()
-		s.sync.run(ctx)
+		work(ctx)
 	}()
 }
 
@@ -273,39 +325,4 @@ func (s *Source) conclude(k userKey, id string, got outcome) (Reading, error) {
 
 func invalidID(id string) error {
 	return &Error{Op: "get presence", Kind: KindInvalid, Code: CodeInvalidID, Message: fmt.Sprintf("%.64q is not an object id", id)}
-}
-
-// Stats counts what has happened since New.
-type Stats struct {
-	Hits        uint64 // readings answered from memory
-	Misses      uint64 // readings asked for
-	StaleServed uint64 // readings served although Graph failed
-	Requests    uint64 // presence requests, failed ones included
-	Failures    uint64 // presence requests that failed
-	IDs         uint64 // ids in those requests
-	Refused     uint64 // ids turned away because the budget could not serve them in time
-	Changes     uint64 // readings that differed from the one before
-	Regressions uint64 // readings not believed for their sequence number
-	Held        uint64 // unknown readings held back
-	Missing     uint64 // ids asked for that an answer left out
-	Foreign     uint64 // entries of answers that nobody asked for
-	Bisections  uint64 // batches halved after a refusal
-	Quarantined uint64 // refusals of a single id
-	Known       int    // people whose presence is remembered
-}
-
-type counters struct {
-	hits, misses, stale, requests, failures, ids, refused, changes, regressions,
-	held, missing, foreign, bisections, quarantined atomic.Uint64
-}
-
-// Stats returns the counts; each is exact, together they are not one moment.
-func (s *Source) Stats() Stats {
-	c := &s.counters
-	return Stats{
-		Hits: c.hits.Load(), Misses: c.misses.Load(), StaleServed: c.stale.Load(), Requests: c.requests.Load(),
-		Failures: c.failures.Load(), IDs: c.ids.Load(), Refused: c.refused.Load(), Changes: c.changes.Load(),
-		Regressions: c.regressions.Load(), Held: c.held.Load(), Missing: c.missing.Load(), Foreign: c.foreign.Load(),
-		Bisections: c.bisections.Load(), Quarantined: c.quarantined.Load(), Known: s.cache.size(),
-	}
 }

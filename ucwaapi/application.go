@@ -27,32 +27,68 @@ func (s *Server) createApplication(k *call) error {
 		return err
 	}
 	k.app, k.links = app, linksOf(app.ID)
-	k.Response().Header()["Location"] = []string{k.links.application()}
-	return s.sendApplication(k, http.StatusCreated)
-}
-
-func (s *Server) application(k *call) error { return s.sendApplication(k, http.StatusOK) }
-
-func (s *Server) deleteApplication(k *call) error {
-	if err := s.gateway.DeleteApplication(k.Request().Context(), k.principal, k.app.ID); err != nil {
+	// Tabs of a browser share an application; each has a channel of its own.
+	ack, opened, err := s.gateway.Channel(k.Request().Context(), app, req.InstanceID)
+	if err != nil {
 		return err
 	}
-	s.header.common(k.Response().Header())
-	return k.NoContent(http.StatusNoContent)
+	status := http.StatusCreated
+	if req.InstanceID != "" && !opened {
+		status = http.StatusOK
+	} else {
+		k.Response().Header()["Location"] = []string{k.links.instance(req.InstanceID)}
+	}
+	return s.sendApplication(k, status, req.InstanceID, ack)
 }
 
-func (s *Server) sendApplication(k *call, status int) error {
+func (s *Server) application(k *call) error {
+	instance, err := s.instance(k)
+	if err != nil {
+		return err
+	}
+	ack, err := s.gateway.Position(k.Request().Context(), k.app, instance)
+	if err != nil {
+		return err
+	}
+	return s.sendApplication(k, http.StatusOK, instance, ack)
+}
+
+// deleteApplication ends the application, or with instanceId only the channel
+// of that instance, as long as others remain.
+func (s *Server) deleteApplication(k *call) error {
+	instance, err := s.instance(k)
+	if err != nil {
+		return err
+	}
+	if err := s.gateway.DeleteApplication(k.Request().Context(), k.principal, k.app.ID, instance); err != nil {
+		return err
+	}
+	return s.sendNothing(k)
+}
+
+// instance reads the optional parameter that tells the tabs of a browser apart.
+func (s *Server) instance(k *call) (string, error) {
+	in, err := s.input(k)
+	if err != nil {
+		return "", err
+	}
+	instance, _ := in.String("instanceId")
+	return instance, nil
+}
+
+func (s *Server) sendApplication(k *call, status int, instance string, ack int64) error {
 	me, err := s.meResource(k)
 	if err != nil {
 		return err
 	}
-	return s.send(k, status, representation.New("application", k.links.application()).
+	return s.send(k, status, representation.New("application", k.links.instance(instance)).
 		Set("culture", k.app.Culture).
 		Set("userAgent", k.app.UserAgent).
 		SetNonEmpty("type", k.app.Type).
 		Set("endpointId", k.app.EndpointID).
-		SetNonEmpty("instanceId", k.app.InstanceID).
+		SetNonEmpty("instanceId", instance).
 		Set("id", k.app.ID).
+		Link("events", k.links.events(ack, instance)).
 		Tag().
 		Embed(me).
 		Embed(peopleResource(k)).
@@ -126,6 +162,10 @@ func (s *Server) people(k *call) error {
 
 func peopleResource(k *call) *representation.Resource {
 	return representation.New("people", k.links.people()).
+		Link("presenceSubscriptions", k.links.presenceSubscriptions()).
+		Link("subscribedContacts", k.links.subscribedContacts()).
+		Link("presenceSubscriptionMemberships", k.links.memberships()).
 		Link("myGroups", k.links.myGroups()).
-		Link("myContacts", k.links.myContacts())
+		Link("myContacts", k.links.myContacts()).
+		Link("myContactsAndGroupsSubscription", k.links.contactsAndGroupsSubscription())
 }

@@ -46,7 +46,7 @@ func contactResource(l links, who gateway.Person) *representation.Resource {
 }
 
 func (s *Server) contactPresence(k *call) error {
-	address, p, err := s.gateway.Presence(k.Request().Context(), k.principal, k.Param("contact"))
+	address, p, err := s.gateway.Presence(k.Request().Context(), k.app, k.Param("contact"))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *Server) contactPresence(k *call) error {
 }
 
 func (s *Server) contactNote(k *call) error {
-	address, p, err := s.gateway.Presence(k.Request().Context(), k.principal, k.Param("contact"))
+	address, p, err := s.gateway.Presence(k.Request().Context(), k.app, k.Param("contact"))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s *Server) contactPrivacyRelationship(k *call) error {
 }
 
 func (s *Server) person(k *call) (gateway.Person, error) {
-	return s.gateway.Person(k.Request().Context(), k.principal, k.Param("contact"))
+	return s.gateway.Contact(k.Request().Context(), k.app, k.principal, k.Param("contact"))
 }
 
 func (s *Server) personPresence(k *call) (gateway.Person, gateway.Presence, error) {

@@ -22,6 +22,7 @@ const (
 	codeForbidden            = "Forbidden"
 	codeNotFound             = "NotFound"
 	codeMethodNotAllowed     = "MethodNotAllowed"
+	codeConflict             = "Conflict"
 	codeGone                 = "Gone"
 	codeEntityTooLarge       = "EntityTooLarge"
 	codeUnsupportedMediaType = "UnsupportedMediaType"
@@ -52,6 +53,8 @@ var errorTable = map[gateway.Reason]errorRow{
 	gateway.Busy:                       {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
 	gateway.Unavailable:                {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
 	gateway.Timeout:                    {http.StatusGatewayTimeout, codeTimeout, ""},
+	gateway.LimitExceeded:              {http.StatusForbidden, codeForbidden, "LimitExceeded"},
+	gateway.PGetReplaced:               {http.StatusConflict, codeConflict, "PGetReplaced"},
 }
 
 // retryUnavailable is the Retry-After of a 503 whose cause names none.

@@ -62,9 +62,11 @@ func (s *Server) group(k *call) error {
 func groupResource(l links, g gateway.Group) *representation.Resource {
 	r := representation.New(string(g.Kind), l.group(g.ID)).SetNonEmpty("uri", g.URI).Set("id", g.ID).Set("name", g.Name)
 	if g.Kind == gateway.DistributionGroup {
-		return r.Link("expandDistributionGroup", l.expandDistributionGroup(g.ID))
+		r.Link("expandDistributionGroup", l.expandDistributionGroup(g.ID))
+	} else {
+		r.Link("groupContacts", l.groupContacts(g.ID))
 	}
-	return r.Link("groupContacts", l.groupContacts(g.ID))
+	return r.Link("subscribeToGroupPresence", l.subscribeToGroupPresence(g.ID))
 }
 
 // expandDistributionGroup is the group with its members embedded.

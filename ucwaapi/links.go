@@ -2,6 +2,7 @@ package ucwaapi
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -21,7 +22,16 @@ type links struct{ id string }
 
 func linksOf(applicationID string) links { return links{id: applicationID} }
 
-func (l links) application() string    { return applicationsPath + "/" + l.id }
+func (l links) application() string { return applicationsPath + "/" + l.id }
+
+// instance is the application as one of its instances sees it.
+func (l links) instance(id string) string {
+	if id == "" {
+		return l.application()
+	}
+	return l.application() + "?instanceId=" + url.QueryEscape(id)
+}
+
 func (l links) me() string             { return applicationsPath + "/" + l.id + "/me" }
 func (l links) people() string         { return applicationsPath + "/" + l.id + "/people" }
 func (l links) onlineMeetings() string { return applicationsPath + "/" + l.id + "/onlineMeetings" }
@@ -51,6 +61,42 @@ func (l links) contact(address string) string {
 
 func (l links) contactPart(address, part string) string {
 	return applicationsPath + "/" + l.id + "/people/" + pathAddress(address) + "/" + part
+}
+
+// events always carries a '?': sample code appends its own parameters with '&'.
+func (l links) events(ack int64, instance string) string {
+	href := l.application() + "/events?ack=" + strconv.FormatInt(ack, 10)
+	if instance != "" {
+		href += "&instanceId=" + url.QueryEscape(instance)
+	}
+	return href
+}
+
+// presenceSubscriptions is also where a group is subscribed to, with groupId.
+func (l links) presenceSubscriptions() string { return l.people() + "/presenceSubscriptions" }
+
+func (l links) subscribeToGroupPresence(group string) string {
+	return l.presenceSubscriptions() + "?groupId=" + url.QueryEscape(group)
+}
+
+func (l links) presenceSubscription(id string) string {
+	return l.presenceSubscriptions() + "/" + url.PathEscape(id)
+}
+
+func (l links) memberships() string { return l.people() + "/presenceSubscriptionMemberships" }
+
+func (l links) membershipsOf(subscription string) string {
+	return l.memberships() + "?presenceSubscriptionId=" + url.QueryEscape(subscription)
+}
+
+func (l links) membership(subscription, address string) string {
+	return l.memberships() + "/" + url.PathEscape(subscription) + "," + pathAddress(address)
+}
+
+func (l links) subscribedContacts() string { return l.people() + "/subscribedContacts" }
+
+func (l links) contactsAndGroupsSubscription() string {
+	return l.people() + "/contactsAndGroupsSubscription"
 }
 
 // pathAddress escapes an address for a path. The usual ones need no escape:

@@ -64,6 +64,20 @@ func (s *Server) send(k *call, status int, r *representation.Resource) error {
 	return nil
 }
 
+// sendCreated answers 201 with a resource and where it is: generic clients
+// read Location on every 201.
+func (s *Server) sendCreated(k *call, r *representation.Resource) error {
+	k.Response().Header()["Location"] = []string{r.Href}
+	return s.send(k, http.StatusCreated, r)
+}
+
+// sendNothing answers 204.
+func (s *Server) sendNothing(k *call) error {
+	s.header.common(k.Response().Header())
+	k.Response().WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // writeBody sends a whole body; the headers are set. A write that fails means
 // that the client is gone, and nobody is left to tell.
 func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {

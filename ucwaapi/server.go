@@ -38,6 +38,10 @@ type Options struct {
 	AllowedOrigins []string
 	// ServerName is sent as X-MS-Server-Fqdn; empty means the host's name.
 	ServerName string
+	// NextWithResync adds next to an answer of the event channel that says
+	// resync, for clients that know no other link. The documentation has resync
+	// alone.
+	NextWithResync bool
 	// MaxBody is the largest request body in bytes (default 1 MiB).
 	MaxBody int64
 }
@@ -55,6 +59,8 @@ type Server struct {
 	handler http.Handler
 	header  headers
 	buffers sync.Pool
+
+	nextWithResync bool
 }
 
 // New builds a server.
@@ -83,7 +89,8 @@ func New(o Options) (*Server, error) {
 		gateway: o.Gateway, signIn: o.SignIn, log: o.Logger, origin: at,
 		allowed: newAllowedOrigins(o.AllowedOrigins), domain: o.Domain,
 		maxBody: o.MaxBody, echo: echo.New(), header: newHeaders(o.ServerName),
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
+		nextWithResync: o.NextWithResync,
+		buffers:        sync.Pool{New: func() any { return new([]byte) }},
 	}
 	s.echo.HTTPErrorHandler = s.sendError
 	s.register()

@@ -2,8 +2,16 @@
 // memory of one process. What it cannot do: share state with another replica,
 // or survive a restart.
 //
+// Locks, in the order in which one goroutine may take them:
+//
+//	Store.mu        who is there; held for look-ups only
+//	entry.mu        one session; held while a function of Update runs
+//	shard.mu        who watches an address; held while Hooks.Interest is told
+//	deadlines.mu    when sessions have something to do
+//	parked.mu       one waiting P-GET
+//
 // It must never know what an application means to the protocol, only who owns
-// it and when it was last used.
+// it and when it was last used; what its session means is the session's.
 package memory
 
 import (
@@ -15,6 +23,7 @@ import (
 	"time"
 
 	"ucwagate/gateway"
+	"ucwagate/gateway/session"
 	"ucwagate/graphsrc/clock"
 )
 
@@ -22,6 +31,7 @@ import (
 type Options struct {
 	Clock clock.Clock
 	// Idle is how long an application lives without being used (default 1 h).
+	// One that has a parked P-GET is in use.
 	Idle time.Duration
 	// Tombstone is how long the store remembers why an application ended
 	// (default 1 h), so that its client is told.
@@ -29,6 +39,8 @@ type Options struct {
 	// Max is the most applications kept at once (default 100,000). Tombstones
 	// are bounded by the same number.
 	Max int
+	// Session bounds the session of each application.
+	Session session.Limits
 }
 
 // Store is the engine. It is safe for concurrent use.
@@ -37,6 +49,7 @@ type Store struct {
 	idle      time.Duration
 	tombstone time.Duration
 	max       int
+	limits    session.Limits
 
 	mu     sync.RWMutex
 	live   map[string]*entry
@@ -45,12 +58,23 @@ type Store struct {
 	graves []grave // ids in dead, in the order of their ends
 	timer  clock.Timer
 	closed bool
+
+	interest  interest
+	deadlines deadlines
 }
 
 type entry struct {
-	app  gateway.Application
-	used atomic.Int64 // Unix nanoseconds of the last use
-	elem *list.Element
+	app     gateway.Application
+	used    atomic.Int64 // Unix nanoseconds of the last use
+	waiting atomic.Int32 // parked P-GETs
+	elem    *list.Element
+
+	mu      sync.Mutex
+	session *session.Session // nil once the application has ended
+	parked  []*parked
+
+	due  int64 // deadlines.mu: when it falls due, Unix nanoseconds
+	slot int   // deadlines.mu: place in the heap; -1: none
 }
 
 type tombstone struct {
@@ -73,7 +97,7 @@ func New(o Options) (*Store, error) {
 		return nil, errors.New("a memory store needs a clock")
 	}
 	s := &Store{
-		clock: o.Clock, idle: o.Idle, tombstone: o.Tombstone, max: o.Max,
+		clock: o.Clock, idle: o.Idle, tombstone: o.Tombstone, max: o.Max, limits: o.Session,
 		live: make(map[string]*entry), owners: make(map[string]*list.List), dead: make(map[string]tombstone),
 	}
 	if s.idle <= 0 {
@@ -85,9 +109,13 @@ func New(o Options) (*Store, error) {
 	if s.max <= 0 {
 		s.max = 100_000
 	}
+	s.interest.init()
 	s.timer = s.clock.AfterFunc(s.sweepEvery(), s.sweep)
 	return s, nil
 }
+
+// Open implements gateway.Store.
+func (s *Store) Open(h gateway.Hooks) { s.interest.tell = h.Interest }
 
 // Close stops the store's own work.
 func (s *Store) Close() {
@@ -99,6 +127,8 @@ func (s *Store) Close() {
 
 // Create implements gateway.Store.
 func (s *Store) Create(_ context.Context, a gateway.Application, limit int) (gateway.Application, bool, error) {
+	var ended []*entry
+	defer func() { s.retire(ended) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock.Now()
@@ -112,10 +142,13 @@ func (s *Store) Create(_ context.Context, a gateway.Application, limit int) (gat
 		default:
 			s.remove(same)
 		}
+		ended = append(ended, same)
 	}
 	mine := s.owners[a.Owner]
 	for mine != nil && limit > 0 && mine.Len() >= limit {
-		s.end(mine.Front().Value.(*entry), gateway.EndedTooMany, now)
+		oldest := mine.Front().Value.(*entry)
+		s.end(oldest, gateway.EndedTooMany, now)
+		ended = append(ended, oldest)
 	}
 	if len(s.live) >= s.max {
 		return gateway.Application{}, false, gateway.ErrFull
@@ -126,7 +159,7 @@ func (s *Store) Create(_ context.Context, a gateway.Application, limit int) (gat
 		mine = list.New()
 		s.owners[a.Owner] = mine
 	}
-	e := &entry{app: a}
+	e := &entry{app: a, session: session.New(now, s.limits), slot: -1}
 	e.used.Store(now.UnixNano())
 	e.elem = mine.PushBack(e)
 	s.live[a.ID] = e
@@ -138,30 +171,40 @@ func (s *Store) Create(_ context.Context, a gateway.Application, limit int) (gat
 func (s *Store) Use(_ context.Context, id string) (gateway.Application, error) {
 	now := s.clock.Now()
 	s.mu.RLock()
-	e, ok := s.live[id]
-	if ok && !s.expired(e, now) {
-		e.used.Store(now.UnixNano())
-		app := e.app
-		s.mu.RUnlock()
-		return app, nil
-	}
-	t, buried := s.dead[id]
+	e, err := s.find(id, now)
 	s.mu.RUnlock()
-	switch {
-	case ok:
-		return gateway.Application{}, &gateway.EndedError{Why: gateway.EndedIdle, Owner: e.app.Owner}
-	case buried && now.Before(t.until):
-		return gateway.Application{}, &gateway.EndedError{Why: t.why, Owner: t.owner}
+	if err != nil {
+		return gateway.Application{}, err
 	}
-	return gateway.Application{}, &gateway.EndedError{Why: gateway.EndedUnknown}
+	e.used.Store(now.UnixNano())
+	return e.app, nil
+}
+
+// find returns the live application id, or *gateway.EndedError. The caller
+// holds mu.
+func (s *Store) find(id string, now time.Time) (*entry, error) {
+	e, ok := s.live[id]
+	switch t, buried := s.dead[id]; {
+	case ok && !s.expired(e, now):
+		return e, nil
+	case ok:
+		return nil, &gateway.EndedError{Why: gateway.EndedIdle, Owner: e.app.Owner}
+	case buried && now.Before(t.until):
+		return nil, &gateway.EndedError{Why: t.why, Owner: t.owner}
+	}
+	return nil, &gateway.EndedError{Why: gateway.EndedUnknown}
 }
 
 // Delete implements gateway.Store.
 func (s *Store) Delete(_ context.Context, id string) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e, ok := s.live[id]; ok {
+	e, ok := s.live[id]
+	if ok {
 		s.remove(e)
+	}
+	s.mu.Unlock()
+	if ok {
+		s.retire([]*entry{e})
 	}
 	return nil
 }
@@ -187,10 +230,11 @@ func (s *Store) sameEndpoint(a gateway.Application) *entry {
 }
 
 func (s *Store) expired(e *entry, now time.Time) bool {
-	return now.UnixNano()-e.used.Load() >= int64(s.idle)
+	return e.waiting.Load() == 0 && now.UnixNano()-e.used.Load() >= int64(s.idle)
 }
 
-// end removes e and remembers why.
+// end removes e and remembers why. The caller holds mu, and retires e once it
+// has let go of it.
 func (s *Store) end(e *entry, why gateway.Ended, now time.Time) {
 	s.remove(e)
 	until := now.Add(s.tombstone)
@@ -216,6 +260,8 @@ func (s *Store) remove(e *entry) {
 func (s *Store) sweepEvery() time.Duration { return max(min(s.idle, s.tombstone)/10, time.Second) }
 
 func (s *Store) sweep() {
+	var ended []*entry
+	defer func() { s.retire(ended) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -225,6 +271,7 @@ func (s *Store) sweep() {
 	for _, e := range s.live {
 		if s.expired(e, now) {
 			s.end(e, gateway.EndedIdle, now)
+			ended = append(ended, e)
 		}
 	}
 	for len(s.graves) > 0 && !now.Before(s.graves[0].until) {

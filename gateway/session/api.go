@@ -13,13 +13,17 @@ var (
 	ErrTooMany = errors.New("too many")
 	// ErrGroupSubscription: members of a group subscription cannot be chosen.
 	ErrGroupSubscription = errors.New("a group subscription follows its group")
+	// ErrExists: the id given to a new subscription is taken.
+	ErrExists = errors.New("the id is taken")
+	// ErrExpired: the channels were silent for Limits.Expiry; a P-GET comes too late.
+	ErrExpired = errors.New("the event channels were silent for too long")
 )
 
 // Limits bound a session. Zero fields take the defaults.
 type Limits struct {
 	Subscriptions int           // of one application; default 100
 	Members       int           // of one subscription; default 250
-	Events        int           // queued in one channel; default 2,000
+	Events        int           // queued in one channel; default 2,000; less than 2·Members+1 cannot hold one subscription's first events
 	Channels      int           // event channels (instances); default 16
 	SoftReset     time.Duration // silence of all channels until subscriptions end; default 10 min
 	Expiry        time.Duration // silence of all channels until the application ends; default 15 min
@@ -72,6 +76,16 @@ type Package struct {
 	Rel     LinkRel
 	NextAck int64
 	Events  []*Event
+	// Overflow says that a Resync is due to a queue that outgrew Limits.Events
+	// and was dropped. Whoever answers with it counts it.
+	Overflow bool
+}
+
+// Wake says that the parked P-GET of a channel must be looked at, at At or at
+// once if that has passed.
+type Wake struct {
+	Instance string
+	At       time.Time
 }
 
 // Verdict is what becomes of a P-GET for now.

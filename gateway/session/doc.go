@@ -16,8 +16,11 @@
 //	  │─────────────────────────────────────────▶│  package 1 is acknowledged and forgotten; parked for 2
 //	  │  GET events?ack=7   (never offered)      │
 //	  │─────────────────────────────────────────▶│  link resync: the first unacknowledged package
-//	  │  silence for SoftReset                   │  subscriptions end, timers are forgotten
+//	  │  the queue outgrows Limits.Events        │  package 2 is given up with its number
 //	  │  GET events?ack=2                        │
+//	  │─────────────────────────────────────────▶│  link resync: ack=3, again until the client asks for it
+//	  │  silence for SoftReset                   │  subscriptions end, timers are forgotten
+//	  │  GET events?ack=3                        │
 //	  │─────────────────────────────────────────▶│  answered at once, link resume
 //	  │  silence for Expiry                      │  the application ends: 410, later 404
 //

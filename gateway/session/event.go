@@ -58,15 +58,16 @@ const (
 // Event is one event. It does not change after it was made and is shared by
 // every application that it is queued for.
 type Event struct {
-	Kind  Kind
-	Type  Type
-	Class Class
-	In    In
+	Kind  Kind  `json:"k"`
+	Type  Type  `json:"t"`
+	Class Class `json:"c"`
+	In    In    `json:"i,omitempty"`
 	// Key names the target; see Kind.
-	Key string
+	Key string `json:"y,omitempty"`
 	// Group is the id of the group, and GroupRel its rel (pinnedGroup, group,
 	// …), of an event in a group or about one.
-	Group, GroupRel string
+	Group    string `json:"g,omitempty"`
+	GroupRel string `json:"r,omitempty"`
 
 	// Encoded is a place where whoever sends the event keeps its encoding, so
 	// that a change is encoded once for all who wait for it.

@@ -78,3 +78,14 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = end
 	c.mu.Unlock()
 }
+
+// Set sets the clock to t without running timers, as when the clock of a
+// machine is corrected. What pends is due as much later as it was before.
+func (c *Clock) Set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for pending := range c.timers {
+		pending.at = pending.at.Add(t.Sub(c.now))
+	}
+	c.now = t
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ucwagate/gateway"
+	"ucwagate/gateway/session"
 	"ucwagate/graphsrc/clock"
 )
 
@@ -19,6 +20,7 @@ import (
 type Limits struct {
 	Idle, Tombstone time.Duration
 	Max             int
+	Session         session.Limits
 }
 
 // Open opens an empty store that lives by clk. It registers its own cleanup.
@@ -40,11 +42,25 @@ func Run(t *testing.T, open Open) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clk := NewClock()
-			test(t, open(t, clk, limits), clk)
+			s := open(t, clk, limits)
+			s.Open(gateway.Hooks{})
+			test(t, s, clk)
+		})
+	}
+	for name, test := range sessionTests {
+		t.Run(name, func(t *testing.T) {
+			clk := NewClock()
+			f := newFixture(open(t, clk, limits), clk)
+			test(t, f)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			require.Empty(t, f.wrong, "what the hook was told")
 		})
 	}
 	t.Run("a full store refuses, and takes again when there is room", func(t *testing.T) {
-		full(t, open(t, NewClock(), Limits{Idle: time.Hour, Tombstone: time.Hour, Max: 2}))
+		s := open(t, NewClock(), Limits{Idle: time.Hour, Tombstone: time.Hour, Max: 2})
+		s.Open(gateway.Hooks{})
+		full(t, s)
 	})
 }
 

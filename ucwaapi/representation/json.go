@@ -29,16 +29,16 @@ func AppendJSON(dst []byte, r *Resource) []byte {
 		dst = append(dst, '}')
 	}
 	dst = append(dst, `,"rel":`...)
-	dst = appendJSONString(dst, r.Rel)
+	dst = AppendJSONString(dst, r.Rel)
 	if r.etag != "" {
 		dst = append(dst, `,"etag":`...)
-		dst = appendJSONString(dst, r.etag)
+		dst = AppendJSONString(dst, r.etag)
 	}
 	return append(dst, '}')
 }
 
 func appendJSONProperty(dst []byte, p *property) []byte {
-	dst = appendJSONString(dst, p.name)
+	dst = AppendJSONString(dst, p.name)
 	dst = append(dst, ':')
 	switch p.kind {
 	case kindInt:
@@ -57,22 +57,22 @@ func appendJSONProperty(dst []byte, p *property) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendJSONString(dst, s)
+			dst = AppendJSONString(dst, s)
 		}
 		return append(dst, ']')
 	default:
-		return appendJSONString(dst, p.text)
+		return AppendJSONString(dst, p.text)
 	}
 }
 
 func appendJSONLinks(dst []byte, r *Resource) []byte {
 	dst = append(dst, `{"self":{"href":`...)
-	dst = appendJSONString(dst, r.Href)
+	dst = AppendJSONString(dst, r.Href)
 	dst = append(dst, '}')
 	for i := 0; i < len(r.links); {
 		l := &r.links[i]
 		dst = append(dst, ',')
-		dst = appendJSONString(dst, l.rel)
+		dst = AppendJSONString(dst, l.rel)
 		dst = append(dst, ':')
 		if !l.many {
 			dst = appendJSONLink(dst, l)
@@ -97,16 +97,16 @@ func appendJSONLinks(dst []byte, r *Resource) []byte {
 
 func appendJSONLink(dst []byte, l *link) []byte {
 	dst = append(dst, `{"href":`...)
-	dst = appendJSONString(dst, l.href)
+	dst = AppendJSONString(dst, l.href)
 	if l.revision != "" {
 		dst = append(dst, `,"revision":`...)
-		dst = appendJSONString(dst, l.revision)
+		dst = AppendJSONString(dst, l.revision)
 	}
 	return append(dst, '}')
 }
 
 func appendJSONEmbedded(dst []byte, e *embedded) []byte {
-	dst = appendJSONString(dst, e.rel)
+	dst = AppendJSONString(dst, e.rel)
 	dst = append(dst, ':')
 	if !e.many {
 		return AppendJSON(dst, e.resources[0])
@@ -121,10 +121,10 @@ func appendJSONEmbedded(dst []byte, e *embedded) []byte {
 	return append(dst, ']')
 }
 
-// appendJSONString appends s as a JSON string. Most strings of a resource are
+// AppendJSONString appends s as a JSON string. Most strings of a resource are
 // plain ASCII and are copied; the rest go through encoding/json, which also
 // writes & < > as \u0026 and so on, like the Skype server.
-func appendJSONString(dst []byte, s string) []byte {
+func AppendJSONString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '&' || c == '<' || c == '>' {
 			quoted, err := json.Marshal(s)

@@ -23,14 +23,14 @@ type Parameter struct{ Name, Reason string }
 // AppendReasonJSON appends the JSON form of an error.
 func AppendReasonJSON(dst []byte, e *Reason) []byte {
 	dst = append(dst, `{"code":`...)
-	dst = appendJSONString(dst, e.Code)
+	dst = AppendJSONString(dst, e.Code)
 	if e.Subcode != "" {
 		dst = append(dst, `,"subcode":`...)
-		dst = appendJSONString(dst, e.Subcode)
+		dst = AppendJSONString(dst, e.Subcode)
 	}
 	if e.Message != "" {
 		dst = append(dst, `,"message":`...)
-		dst = appendJSONString(dst, e.Message)
+		dst = AppendJSONString(dst, e.Message)
 	}
 	if len(e.Parameters) > 0 {
 		dst = append(dst, `,"parameters":[`...)
@@ -39,9 +39,9 @@ func AppendReasonJSON(dst []byte, e *Reason) []byte {
 				dst = append(dst, ',')
 			}
 			dst = append(dst, `{"name":`...)
-			dst = appendJSONString(dst, p.Name)
+			dst = AppendJSONString(dst, p.Name)
 			dst = append(dst, `,"reason":`...)
-			dst = appendJSONString(dst, p.Reason)
+			dst = AppendJSONString(dst, p.Reason)
 			dst = append(dst, '}')
 		}
 		dst = append(dst, ']')
@@ -52,9 +52,9 @@ func AppendReasonJSON(dst []byte, e *Reason) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendJSONString(dst, p.Name)
+			dst = AppendJSONString(dst, p.Name)
 			dst = append(dst, ':')
-			dst = appendJSONString(dst, p.Reason)
+			dst = AppendJSONString(dst, p.Reason)
 		}
 		dst = append(dst, '}')
 	}
@@ -64,7 +64,7 @@ func AppendReasonJSON(dst []byte, e *Reason) []byte {
 // AppendReasonXML appends the XML form of an error as a document.
 func AppendReasonXML(dst []byte, e *Reason) []byte {
 	dst = slices.Grow(dst, 256)
-	dst = append(dst, xmlProlog...)
+	dst = append(dst, XMLProlog...)
 	dst = append(dst, `<reason xmlns="`+Namespace+`">`...)
 	dst = appendReasonElements(dst, e)
 	return append(dst, `</reason>`...)
@@ -92,7 +92,7 @@ func appendNamed(dst []byte, outer, inner string, list []Parameter) []byte {
 	for _, p := range list {
 		dst = append(dst, '<')
 		dst = append(dst, inner...)
-		dst = appendXMLAttribute(dst, "name", p.Name)
+		dst = AppendXMLAttribute(dst, "name", p.Name)
 		dst = append(dst, '>')
 		dst = appendXMLText(dst, p.Reason)
 		dst = append(dst, `</`...)

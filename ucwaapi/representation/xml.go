@@ -9,8 +9,10 @@ import (
 // Namespace is the XML namespace of every UCWA document element.
 const Namespace = "http://schemas.microsoft.com/rtc/2012/03/ucwa"
 
+// XMLProlog stands before every XML document.
+const XMLProlog = `<?xml version="1.0" encoding="utf-8"?>`
+
 const (
-	xmlProlog = `<?xml version="1.0" encoding="utf-8"?>`
 	// xmlTime is ISO 8601 with seven digits of fraction, as the reference
 	// pages print lastActive.
 	xmlTime = "2006-01-02T15:04:05.0000000Z07:00"
@@ -20,25 +22,28 @@ const (
 // and lists, then embedded resources. The rel and href attributes are the self
 // link; rel is repeated as a property, as the reference pages do.
 func AppendXML(dst []byte, r *Resource) []byte {
-	dst = append(dst, xmlProlog...)
+	dst = append(dst, XMLProlog...)
 	return appendXMLResource(dst, r, true)
 }
 
+// AppendXMLPart appends the XML form of r as part of another document.
+func AppendXMLPart(dst []byte, r *Resource) []byte { return appendXMLResource(dst, r, false) }
+
 func appendXMLResource(dst []byte, r *Resource, document bool) []byte {
 	dst = append(dst, `<resource`...)
-	dst = appendXMLAttribute(dst, "rel", r.Rel)
-	dst = appendXMLAttribute(dst, "href", r.Href)
+	dst = AppendXMLAttribute(dst, "rel", r.Rel)
+	dst = AppendXMLAttribute(dst, "href", r.Href)
 	if document {
-		dst = appendXMLAttribute(dst, "xmlns", Namespace)
+		dst = AppendXMLAttribute(dst, "xmlns", Namespace)
 	}
 	dst = append(dst, '>')
 	for i := range r.links {
 		if l := &r.links[i]; l.href != "" {
 			dst = append(dst, `<link`...)
-			dst = appendXMLAttribute(dst, "rel", l.rel)
-			dst = appendXMLAttribute(dst, "href", l.href)
+			dst = AppendXMLAttribute(dst, "rel", l.rel)
+			dst = AppendXMLAttribute(dst, "href", l.href)
 			if l.revision != "" {
-				dst = appendXMLAttribute(dst, "revision", l.revision)
+				dst = AppendXMLAttribute(dst, "revision", l.revision)
 			}
 			dst = append(dst, `/>`...)
 		}
@@ -71,7 +76,7 @@ func appendXMLProperty(dst []byte, p *property) []byte {
 		return appendXMLScalar(dst, p.name, p.time.UTC().Format(xmlTime))
 	case kindList:
 		dst = append(dst, `<propertyList`...)
-		dst = appendXMLAttribute(dst, "name", p.name)
+		dst = AppendXMLAttribute(dst, "name", p.name)
 		dst = append(dst, '>')
 		for _, s := range p.list {
 			dst = appendXMLElement(dst, "item", s)
@@ -84,7 +89,7 @@ func appendXMLProperty(dst []byte, p *property) []byte {
 
 func appendXMLScalar(dst []byte, name, value string) []byte {
 	dst = append(dst, `<property`...)
-	dst = appendXMLAttribute(dst, "name", name)
+	dst = AppendXMLAttribute(dst, "name", name)
 	if value == "" {
 		return append(dst, `/>`...)
 	}
@@ -106,7 +111,8 @@ func appendXMLElement(dst []byte, name, value string) []byte {
 	return append(dst, '>')
 }
 
-func appendXMLAttribute(dst []byte, name, value string) []byte {
+// AppendXMLAttribute appends a space and an attribute.
+func AppendXMLAttribute(dst []byte, name, value string) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, name...)
 	dst = append(dst, `="`...)

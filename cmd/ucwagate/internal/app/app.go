@@ -18,6 +18,7 @@ import (
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/gateway"
 	"ucwagate/gateway/memory"
+	"ucwagate/gateway/session"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/mapping"
 	"ucwagate/ucwaapi"
@@ -30,6 +31,7 @@ type App struct {
 	log     *slog.Logger
 	clock   clock.Clock
 	tenants []*Tenant
+	domain  *gateway.Gateway
 	handler http.Handler
 	server  *http.Server
 	addr    net.Addr
@@ -55,12 +57,11 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	gw, err := a.gateway()
-	if err != nil {
+	if a.domain, err = a.gateway(); err != nil {
 		return nil, err
 	}
 	a.handler, err = ucwaapi.New(ucwaapi.Options{
-		Gateway: gw, SignIn: signIn, Logger: log, Domain: cfg.Tenants[0].Domains[0],
+		Gateway: a.domain, NextWithResync: cfg.Subscriptions.NextWithResync, SignIn: signIn, Logger: log, Domain: cfg.Tenants[0].Domains[0],
 		PublicURL: cfg.Server.PublicURL, TrustedProxies: cfg.Server.TrustedProxies,
 		AllowedOrigins: cfg.Server.AllowedOrigins, ServerName: cfg.Server.ServerName, MaxBody: int64(cfg.Server.MaxBody),
 	})
@@ -76,6 +77,8 @@ func (a *App) Start(ctx context.Context) error {
 	for _, t := range a.tenants {
 		t.Source.Start(context.WithoutCancel(ctx))
 	}
+	a.domain.Start(context.WithoutCancel(ctx))
+	a.onStop("gateway", func(context.Context) error { a.domain.Close(); return nil })
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("opening the listener: %w", err)
@@ -87,7 +90,10 @@ func (a *App) Start(ctx context.Context) error {
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	a.onStop("listener", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, a.cfg.Server.ShutdownGrace)
+		// Waiting P-GETs are released while the listener closes: each gets an
+		// answer and comes back, to another replica.
+		a.domain.Drain(a.cfg.Server.DrainTime)
+		ctx, cancel := context.WithTimeout(ctx, a.cfg.Server.DrainTime+a.cfg.Server.ShutdownGrace)
 		defer cancel()
 		if err := a.server.Shutdown(ctx); err != nil {
 			return errors.Join(err, a.server.Close())
@@ -173,7 +179,7 @@ func (a *App) signIn() (*signin.Authenticator, error) {
 
 func (a *App) gateway() (*gateway.Gateway, error) {
 	store, err := memory.New(memory.Options{
-		Clock: a.clock, Idle: a.cfg.Applications.Idle, Tombstone: a.cfg.Applications.Tombstone, Max: a.cfg.Applications.Max,
+		Clock: a.clock, Session: a.sessionLimits(), Idle: a.cfg.Applications.Idle, Tombstone: a.cfg.Applications.Tombstone, Max: a.cfg.Applications.Max,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the store: %w", err)
@@ -190,7 +196,10 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 			ContactFolders: a.cfg.Contacts.ContactFolders,
 			Default:        gateway.DefaultGroupSource(a.cfg.Contacts.DefaultGroup),
 		},
-		Limits: gateway.Limits{ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts},
+		Limits: gateway.Limits{
+			ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts, Session: a.sessionLimits(),
+		},
+		RosterInterval: a.cfg.Contacts.TTL,
 	}
 	if a.cfg.Contacts.PinnedFile != "" {
 		pinned, err := readPinned(a.cfg.Contacts.PinnedFile)
@@ -209,4 +218,12 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		o.Tenants = append(o.Tenants, gateway.Tenant{Name: t.Name, Domains: tc.Domains, Source: t.Source})
 	}
 	return gateway.New(o)
+}
+
+func (a *App) sessionLimits() session.Limits {
+	c := a.cfg.Subscriptions
+	return session.Limits{
+		Subscriptions: c.PerApplication, Members: c.Members, Events: c.QueuedEvents, Channels: c.Instances,
+		SoftReset: c.SoftReset, Expiry: c.Expiry,
+	}
 }

@@ -57,6 +57,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 	}
 	source, err := graphsrc.New(graphsrc.Options{
 		Graph: graph, Budget: b, Clock: clk, Logger: log,
+		RefreshRate: t.Budget.Rate * cfg.Presence.RefreshShare, WatchCeiling: cfg.Presence.RefreshCeiling,
 		Fresh: cfg.Presence.Refresh, Stale: cfg.Presence.Staleness, CacheSize: cfg.Presence.CacheSize,
 		BatchWindow: cfg.Presence.BatchWindow,
 		UserTTL:     cfg.Directory.TTL, NegativeTTL: cfg.Directory.NegativeTTL, DirectorySize: cfg.Directory.CacheSize,

@@ -13,14 +13,15 @@ import (
 // lists the legal words; format names an entry of the table formats; required
 // options have no usable default; doc is the text of the reference page.
 type Config struct {
-	Server       Server       `key:"server" doc:"The HTTP side, and what the gateway calls itself."`
-	SignIn       SignIn       `key:"signin" doc:"Who may sign in. At least one of htpasswd and entra.audiences must be set, or nobody could."`
-	Tenants      []Tenant     `key:"tenants" doc:"The Microsoft Entra tenants served, at least one. The domain of an address picks its tenant."`
-	Presence     Presence     `key:"presence" doc:"How presence is read, kept and shown."`
-	Directory    Directory    `key:"directory" doc:"How addresses become users."`
-	Contacts     Contacts     `key:"contacts" doc:"Where contact lists and groups come from. A source for which a Graph permission is missing hides itself."`
-	Applications Applications `key:"applications" doc:"How many UCWA applications there may be, and how long they live."`
-	Log          Log          `key:"log" doc:"What is written to standard error."`
+	Server        Server        `key:"server" doc:"The HTTP side, and what the gateway calls itself."`
+	SignIn        SignIn        `key:"signin" doc:"Who may sign in. At least one of htpasswd and entra.audiences must be set, or nobody could."`
+	Tenants       []Tenant      `key:"tenants" doc:"The Microsoft Entra tenants served, at least one. The domain of an address picks its tenant."`
+	Presence      Presence      `key:"presence" doc:"How presence is read, kept and shown."`
+	Directory     Directory     `key:"directory" doc:"How addresses become users."`
+	Contacts      Contacts      `key:"contacts" doc:"Where contact lists and groups come from. A source for which a Graph permission is missing hides itself."`
+	Subscriptions Subscriptions `key:"subscriptions" doc:"Presence subscriptions and the event channel."`
+	Applications  Applications  `key:"applications" doc:"How many UCWA applications there may be, and how long they live."`
+	Log           Log           `key:"log" doc:"What is written to standard error."`
 }
 
 // Server is the HTTP side.
@@ -31,6 +32,7 @@ type Server struct {
 	AllowedOrigins []string       `key:"allowed_origins" format:"origin" doc:"Origins (scheme, host, port) of the web pages that may use the gateway, such as https://intranet.example.com. Empty: none but pages of the gateway's own host; programs that are no web pages are not affected."`
 	ServerName     string         `key:"server_name" format:"host" doc:"Name sent as X-MS-Server-Fqdn. Empty: the host name of the machine."`
 	MaxBody        Size           `key:"max_body" min:"1KiB" max:"64MiB" doc:"Largest request body accepted."`
+	DrainTime      time.Duration  `key:"drain_time" min:"0s" max:"10m" doc:"Over how long waiting requests for events are released after the signal to stop, so that their clients do not all come back in one moment."`
 	ShutdownGrace  time.Duration  `key:"shutdown_grace" min:"0s" max:"10m" doc:"How long requests may take to end after the signal to stop."`
 }
 
@@ -113,6 +115,8 @@ type Budget struct {
 type Presence struct {
 	Refresh             time.Duration `key:"refresh" min:"1s" max:"1h" doc:"Shortest time between two readings of a watched person. Graph's terms frown on eager polling: below 5s is for tests against a simulator, 20s is what Microsoft's own toolkit does."`
 	Staleness           time.Duration `key:"staleness" min:"1s" max:"24h" doc:"How old a presence may be and still be served while Graph cannot be reached; not below refresh."`
+	RefreshCeiling      time.Duration `key:"refresh_ceiling" min:"1s" max:"24h" doc:"When the budget makes two readings of a watched person lie further apart than this, the log says so; not below refresh."`
+	RefreshShare        float64       `key:"refresh_share" min:"0.01" max:"0.9" doc:"Share of the budget's rate that reading watched people again may use; the more people are watched, the longer the time between two readings."`
 	CacheSize           int           `key:"cache_size" min:"100" max:"10000000" doc:"People whose presence is kept in memory, about 400 bytes each."`
 	BatchWindow         time.Duration `key:"batch_window" min:"0s" max:"1s" doc:"How long a request waits for others, to leave with them as one."`
 	UnknownAs           UnknownAs     `key:"unknown_as" oneof:"Offline,None" doc:"The availability shown for a person whose presence Graph does not know. None only for clients that know that word."`
@@ -158,6 +162,17 @@ const (
 	DefaultGroupContacts DefaultGroup = "contacts"
 	DefaultGroupNone     DefaultGroup = "none"
 )
+
+// Subscriptions bounds presence subscriptions and the event channel.
+type Subscriptions struct {
+	PerApplication int           `key:"per_application" min:"1" max:"10000" doc:"Presence subscriptions of one application; one more is refused (403 LimitExceeded)."`
+	Members        int           `key:"members" min:"1" max:"10000" doc:"People in one presence subscription; more are refused (403 LimitExceeded)."`
+	QueuedEvents   int           `key:"queued_events" min:"100" max:"1000000" doc:"Events kept for a client that does not fetch them; beyond it the client is told to resynchronize."`
+	Instances      int           `key:"instances" min:"1" max:"1000" doc:"Event channels of one application: tabs of a browser."`
+	SoftReset      time.Duration `key:"soft_reset" min:"1m" max:"24h" doc:"How long after its last request for events a silent client loses its subscriptions."`
+	Expiry         time.Duration `key:"expiry" min:"1m" max:"24h" doc:"How long after its last request for events a silent client loses its application; not below soft_reset. The protocol says 15m."`
+	NextWithResync bool          `key:"next_with_resync" doc:"Offer the link next beside resync, for clients that know no other; the documentation has resync alone."`
+}
 
 // Applications bounds the UCWA applications.
 type Applications struct {

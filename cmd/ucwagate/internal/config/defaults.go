@@ -37,6 +37,7 @@ func Default() Config {
 		Server: Server{
 			Listen:        "127.0.0.1:8080",
 			MaxBody:       1 << 20,
+			DrainTime:     5 * time.Second,
 			ShutdownGrace: 10 * time.Second,
 		},
 		SignIn: SignIn{
@@ -47,6 +48,8 @@ func Default() Config {
 		Presence: Presence{
 			Refresh:             defaultRefresh,
 			Staleness:           defaultStaleness,
+			RefreshCeiling:      5 * time.Minute,
+			RefreshShare:        0.5,
 			CacheSize:           200_000,
 			BatchWindow:         defaultBatchWindow,
 			UnknownAs:           UnknownOffline,
@@ -65,6 +68,14 @@ func Default() Config {
 			TTL:          5 * time.Minute,
 			MaxContacts:  defaultMaxContacts,
 			MaxGroups:    50,
+		},
+		Subscriptions: Subscriptions{
+			PerApplication: 100,
+			Members:        250,
+			QueuedEvents:   2000,
+			Instances:      16,
+			SoftReset:      10 * time.Minute,
+			Expiry:         15 * time.Minute,
 		},
 		Applications: Applications{
 			PerUser:   defaultPerUser,

@@ -78,6 +78,17 @@ func (r *rules) checkPresence() {
 	if r.ok("presence.staleness", "presence.refresh") && p.Staleness < p.Refresh {
 		r.wrong("presence.staleness", "must not be below presence.refresh (%s)", formatDuration(p.Refresh))
 	}
+	if r.ok("presence.refresh_ceiling", "presence.refresh") && p.RefreshCeiling < p.Refresh {
+		r.wrong("presence.refresh_ceiling", "must not be below presence.refresh (%s)", formatDuration(p.Refresh))
+	}
+	// One subscription's first events must fit, or its client would be told to
+	// resynchronize again and again.
+	if u := r.config.Subscriptions; r.ok("subscriptions.queued_events", "subscriptions.members") && u.QueuedEvents < 2*u.Members+1 {
+		r.wrong("subscriptions.queued_events", "must be at least twice subscriptions.members and one (%d)", 2*u.Members+1)
+	}
+	if u := r.config.Subscriptions; r.ok("subscriptions.expiry", "subscriptions.soft_reset") && u.Expiry < u.SoftReset {
+		r.wrong("subscriptions.expiry", "must not be below subscriptions.soft_reset (%s)", formatDuration(u.SoftReset))
+	}
 	if r.ok("presence.refresh") && p.Refresh < eagerRefresh {
 		r.warnings = append(r.warnings, Problem{
 			Origin:  r.at("presence.refresh"),

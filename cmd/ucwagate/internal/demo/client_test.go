@@ -333,3 +333,24 @@ func golden(t testing.TB, update bool, name string, got []byte) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got), name)
 }
+
+// brief sends a P-GET that is given up after a moment; nil if it was held.
+func (c *client) brief(href string) *response {
+	ctx, cancel := context.WithTimeout(c.t.Context(), 300*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+href, nil)
+	if err != nil {
+		return nil
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil
+	}
+	return &response{res.StatusCode, res.Header, body}
+}

@@ -157,7 +157,7 @@ func (d *Demo) configure(o Options, password string) (config.Config, error) {
 	if cfg.Server.Listen == "" {
 		cfg.Server.Listen = "127.0.0.1:0"
 	}
-	cfg.Server.ShutdownGrace = 2 * time.Second
+	cfg.Server.ShutdownGrace, cfg.Server.DrainTime = 2*time.Second, 0
 	cfg.SignIn.AttemptsPerMinute = 1000
 	cfg.Server.AllowedOrigins = []string{"http://localhost"} // the page of the documentation's samples
 	cfg.Contacts.ContactFolders = true

@@ -17,7 +17,9 @@ func eachFormat(t *testing.T, d *demo.Demo, test func(t *testing.T, c *client, a
 	for name, accept := range map[string]string{"in JSON": asJSON, "in XML": asXML} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, d, accept)
-			test(t, c, c.application(d))
+			app := c.application(d)
+			test(t, c, app)
+			require.Equal(t, http.StatusNoContent, c.do(http.MethodDelete, app.href, "", "").status)
 		})
 	}
 }

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ucwagate/gateway/session"
+)
+
+// Events answers a P-GET of an event channel: it returns as soon as there is a
+// package, however long that takes. Beside the errors of an application it
+// returns PGetReplaced when another P-GET takes this one's place.
+func (g *Gateway) Events(ctx context.Context, app Application, instance string, poll session.Poll) (*session.Package, error) {
+	var v session.Verdict
+	arrive := func(s *session.Session) (err error) {
+		v, err = s.Arrive(instance, poll, g.clock.Now())
+		return err
+	}
+	// Registered before the session is asked, so that no wake is missed.
+	parked := g.store.Park(app.ID, instance)
+	defer parked.Close()
+	if err := g.store.Update(ctx, app.ID, arrive); err != nil {
+		return nil, g.sessionError(app, err)
+	}
+	ticket := v.Ticket
+	look := func(s *session.Session) error { v = s.Look(instance, ticket, g.clock.Now()); return nil }
+	for {
+		switch {
+		case v.Package != nil:
+			if v.Package.Overflow {
+				g.log.WarnContext(ctx, "a client that does not fetch its events is told to resynchronize", "application", app.ID)
+			}
+			return v.Package, nil
+		case v.Replaced:
+			return nil, &Error{Reason: PGetReplaced, Message: "Another request for events has taken the place of this one."}
+		}
+		parked.Until(v.Until)
+		step := look
+		select {
+		case <-parked.Wake():
+		case <-ctx.Done():
+			g.leave(ctx, app, instance, ticket)
+			return nil, ctx.Err()
+		case <-g.drain.started:
+			if err := g.drain.turn(ctx, g.clock); err != nil {
+				g.leave(ctx, app, instance, ticket)
+				return nil, err
+			}
+			step = func(s *session.Session) error { v = s.Release(instance, ticket, g.clock.Now()); return nil }
+		}
+		if err := g.store.Update(ctx, app.ID, step); err != nil {
+			return nil, g.sessionError(app, err)
+		}
+	}
+}
+
+// leave tells the session that nobody waits any more: what is queued stays for
+// the next P-GET.
+func (g *Gateway) leave(ctx context.Context, app Application, instance string, ticket uint64) {
+	err := g.store.Update(context.WithoutCancel(ctx), app.ID, func(s *session.Session) error {
+		s.Leave(instance, ticket, g.clock.Now())
+		return nil
+	})
+	var ended *EndedError
+	if err != nil && !errors.As(err, &ended) {
+		g.log.WarnContext(ctx, "a P-GET that went away could not be unregistered", "application", app.ID, "error", err)
+	}
+}
+
+// Channel opens the event channel of an instance, or finds it open, and
+// returns the number of the package that comes next.
+func (g *Gateway) Channel(ctx context.Context, app Application, instance string) (ack int64, created bool, err error) {
+	type channel struct {
+		ack     int64
+		created bool
+	}
+	c, err := update(ctx, g, app, func(s *session.Session) (c channel, err error) {
+		c.created, err = s.OpenChannel(instance, g.clock.Now())
+		if errors.Is(err, session.ErrTooMany) {
+			return c, &Error{Reason: LimitExceeded, Message: "The application has as many instances as are allowed."}
+		}
+		c.ack = s.Position(instance)
+		return c, err
+	})
+	return c.ack, c.created, err
+}
+
+// Position returns the number of the package that comes next in the channel of
+// an instance. An instance without a channel has not been created.
+func (g *Gateway) Position(ctx context.Context, app Application, instance string) (int64, error) {
+	return update(ctx, g, app, func(s *session.Session) (int64, error) {
+		ack := s.Position(instance)
+		if ack == 0 {
+			return 0, &Error{Reason: NotFound, Message: "The application has no such instance."}
+		}
+		return ack, nil
+	})
+}
+
+// Drain releases all parked P-GETs, spread evenly over spread, and answers
+// later ones at once. It is for the time before the process ends.
+func (g *Gateway) Drain(spread time.Duration) { g.drain.start(spread) }

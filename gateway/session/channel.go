@@ -1,0 +1,304 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// channel is one event channel.
+type channel struct {
+	instance string
+	opened   bool // by OpenChannel, not by New
+	resume   bool // the next package says that transient state was lost
+	// next is the number of the package that is being put together.
+	next int64
+	// sent is the last package until its receipt is proved by a P-GET for the
+	// one after it.
+	sent *Package
+	// burnt is the first number that was given up because the queue
+	// overflowed: packages burnt to next-1 will never be. 0: none.
+	burnt                int64
+	low, medium, timeout time.Duration
+	parked               parked
+	queue                queue
+}
+
+// parked is the P-GET that waits for the package next; ticket 0: none.
+type parked struct {
+	ticket   uint64
+	ack      int64
+	priority int
+	deadline int64 // when an empty answer is due
+	until    int64 // when it will be looked at, as far as its engine was told
+}
+
+func newChannel(instance string) channel {
+	return channel{instance: instance, next: 1, low: DefaultLow, medium: DefaultMedium, timeout: DefaultTimeout}
+}
+
+// OpenChannel makes sure that there is a channel of that name.
+func (s *Session) OpenChannel(instance string, now time.Time) (created bool, err error) {
+	s.advance(s.at(now))
+	if c := s.channel(instance); c != nil {
+		c.opened = true
+		return false, nil
+	}
+	if len(s.channels) == 1 && s.channels[0].untouched() {
+		s.channels = nil
+	}
+	if len(s.channels) >= s.limits.Channels {
+		return false, fmt.Errorf("%w event channels", ErrTooMany)
+	}
+	c := newChannel(instance)
+	c.opened = true
+	s.channels = append(s.channels, c)
+	return true, nil
+}
+
+// CloseChannel ends a channel with what it holds and returns how many are
+// left. The P-GET parked in it is woken, and its Look says Replaced.
+func (s *Session) CloseChannel(instance string, now time.Time) (left int) {
+	t := s.at(now)
+	s.advance(t)
+	i := slices.IndexFunc(s.channels, func(c channel) bool { return c.instance == instance })
+	if i >= 0 {
+		if s.channels[i].parked.ticket != 0 {
+			s.wake(instance, t)
+			s.quiet = t
+		}
+		s.channels = slices.Delete(s.channels, i, i+1)
+	}
+	return len(s.channels)
+}
+
+// Position is the number with which a client that knows none may begin: the
+// first package whose receipt is not proved. Of a channel that is not there it
+// is 0.
+func (s *Session) Position(instance string) (ack int64) {
+	if c := s.channel(instance); c != nil {
+		return c.first()
+	}
+	return 0
+}
+
+// Arrive takes in a P-GET. ErrNotFound: there is no such channel. ErrExpired:
+// it comes after the application should have ended.
+func (s *Session) Arrive(instance string, p Poll, now time.Time) (Verdict, error) {
+	t := s.at(now)
+	s.advance(t)
+	if s.expired(t) {
+		return Verdict{}, ErrExpired
+	}
+	c := s.channel(instance)
+	if c == nil {
+		return Verdict{}, fmt.Errorf("the event channel is %w", ErrNotFound)
+	}
+	s.used, s.reset, s.quiet = true, false, t
+	waits := c.parked.ticket != 0
+	if p.Ack == c.next && waits && p.Priority < c.parked.priority {
+		return Verdict{Replaced: true}, nil
+	}
+	if p.Ack == c.next || !waits {
+		c.setTimers(p) // else they would change those of the one that waits
+	}
+	if c.sent != nil && p.Ack == c.sent.NextAck {
+		c.sent = nil
+	}
+	switch {
+	case c.sent != nil && p.Ack == c.sent.Ack:
+		return Verdict{Package: c.sent}, nil
+	case p.Ack != c.next:
+		return Verdict{Package: c.resync(p.Ack)}, nil
+	}
+	if waits {
+		s.wake(instance, t)
+	}
+	c.burnt = 0
+	s.tickets++
+	c.parked = parked{ticket: s.tickets, ack: p.Ack, priority: p.Priority, deadline: t + int64(c.timeout)}
+	return s.look(c, t), nil
+}
+
+// Look says what becomes of a parked P-GET. Replaced is the answer also if its
+// channel was closed.
+func (s *Session) Look(instance string, ticket uint64, now time.Time) Verdict {
+	t := s.at(now)
+	s.advance(t)
+	c := s.waiting(instance, ticket)
+	if c == nil {
+		return Verdict{Replaced: true}
+	}
+	return s.look(c, t)
+}
+
+// Leave is told when the connection of a parked P-GET is gone.
+func (s *Session) Leave(instance string, ticket uint64, now time.Time) {
+	t := s.at(now)
+	if c := s.waiting(instance, ticket); c != nil {
+		c.parked = parked{}
+		s.quiet = t
+	}
+	s.advance(t)
+}
+
+// Release answers a parked P-GET now, with what is queued.
+func (s *Session) Release(instance string, ticket uint64, now time.Time) Verdict {
+	t := s.at(now)
+	s.advance(t)
+	c := s.waiting(instance, ticket)
+	if c == nil {
+		return Verdict{Replaced: true}
+	}
+	return s.answer(c, t)
+}
+
+// Enqueue queues events in every channel.
+func (s *Session) Enqueue(now time.Time, events ...*Event) { s.enqueue(s.at(now), events...) }
+
+// TakeWakes returns the parked P-GETs that must be looked at because of what
+// happened since the last call.
+func (s *Session) TakeWakes(now time.Time) []Wake {
+	w := s.wakes
+	s.wakes = nil
+	for i := range w {
+		if w[i].At.Before(now) {
+			w[i].At = now
+		}
+	}
+	return w
+}
+
+func (s *Session) channel(instance string) *channel {
+	for i := range s.channels {
+		if s.channels[i].instance == instance {
+			return &s.channels[i]
+		}
+	}
+	return nil
+}
+
+func (s *Session) waiting(instance string, ticket uint64) *channel {
+	if c := s.channel(instance); c != nil && ticket != 0 && c.parked.ticket == ticket {
+		return c
+	}
+	return nil
+}
+
+func (s *Session) look(c *channel, t int64) Verdict {
+	at := c.releaseAt()
+	if c.resume || c.parked.ack != c.next || t >= at {
+		return s.answer(c, t)
+	}
+	c.parked.until = at
+	return Verdict{Ticket: c.parked.ticket, Until: instant(at)}
+}
+
+// answer ends the wait of the parked P-GET.
+func (s *Session) answer(c *channel, t int64) Verdict {
+	ack := c.parked.ack
+	c.parked = parked{}
+	s.quiet = t
+	if ack != c.next {
+		return Verdict{Package: c.resync(ack)}
+	}
+	p := &Package{Ack: c.next, Rel: Next, NextAck: c.next + 1, Events: c.queue.take()}
+	if c.resume {
+		p.Rel, c.resume = Resume, false
+	}
+	c.next, c.sent = p.NextAck, p
+	return Verdict{Package: p}
+}
+
+func (s *Session) enqueue(t int64, events ...*Event) {
+	if len(events) == 0 {
+		return
+	}
+	for i := range s.channels {
+		c := &s.channels[i]
+		for _, e := range events {
+			c.queue.add(e, t)
+			if c.queue.len() > s.limits.Events {
+				c.overflow()
+			}
+		}
+		if c.parked.ticket == 0 {
+			continue
+		}
+		if at := c.releaseAt(); at < c.parked.until {
+			c.parked.until = at
+			s.wake(c.instance, at)
+		}
+	}
+}
+
+func (s *Session) wake(instance string, at int64) {
+	s.wakes = append(s.wakes, Wake{Instance: instance, At: instant(at)})
+}
+
+// releaseAt is when the parked P-GET is to be answered; 0 is at once.
+func (c *channel) releaseAt() int64 {
+	if c.parked.ack != c.next {
+		return 0
+	}
+	if at, ok := c.queue.due(int64(c.medium), int64(c.low)); ok {
+		return min(at, c.parked.deadline)
+	}
+	return c.parked.deadline
+}
+
+// overflow gives up the package that is being put together, and its number
+// with it: whoever asks for that number, once or again, is told to begin anew.
+func (c *channel) overflow() {
+	c.queue.clear()
+	if c.burnt == 0 {
+		c.burnt = c.next
+	}
+	c.next++
+}
+
+func (c *channel) resync(asked int64) *Package {
+	first := c.first()
+	p := &Package{Ack: asked, Rel: Resync, NextAck: first, Overflow: c.burnt != 0 && asked >= c.burnt && asked < c.next}
+	if asked < 0 {
+		p.Ack = first
+	}
+	return p
+}
+
+// first is the first number whose package was not acknowledged.
+func (c *channel) first() int64 {
+	if c.sent != nil {
+		return c.sent.Ack
+	}
+	return c.next
+}
+
+func (c *channel) setTimers(p Poll) {
+	set := func(timer *time.Duration, asked, least time.Duration) {
+		if asked != 0 {
+			*timer = min(max(asked, least), MaxTimer)
+		}
+	}
+	set(&c.low, p.Low, MinAggregation)
+	set(&c.medium, p.Medium, MinAggregation)
+	set(&c.timeout, p.Timeout, MinTimeout)
+}
+
+func (c *channel) reset() {
+	c.resume = true
+	c.low, c.medium, c.timeout = DefaultLow, DefaultMedium, DefaultTimeout
+}
+
+// untouched says whether nothing would be missed if the channel were gone.
+func (c *channel) untouched() bool {
+	return !c.opened && c.next == 1 && c.parked.ticket == 0 && c.queue.len() == 0
+}
+
+func (c *channel) shift(by int64) {
+	c.queue.shift(by)
+	if c.parked.ticket != 0 {
+		c.parked.deadline += by
+		c.parked.until += by
+	}
+}

@@ -1,0 +1,262 @@
+package session
+
+import (
+	"maps"
+	"slices"
+	"time"
+	"unique"
+)
+
+// address is an interned address: 8 bytes for each place that holds it.
+type address = unique.Handle[string]
+
+// Session is the state of one application. It is not safe for concurrent use.
+// Use New or UnmarshalBinary to get one.
+//
+// A Session must never hold what it can compute: ten thousand of them wait in
+// one process, nearly all idle.
+type Session struct {
+	limits Limits
+	seen   int64 // the latest time seen, Unix nanoseconds like all times in here
+
+	used  bool  // a P-GET has arrived, ever
+	reset bool  // the soft reset of the present silence has been done
+	quiet int64 // since when no P-GET is parked
+
+	tickets  uint64 // the last ticket given
+	subs     []subscription
+	held     map[address]int32 // address → subscriptions that hold it; nil while few
+	changed  map[address]bool  // since TakeInterest: address → entered
+	roster   *roster           // of a running contacts-and-groups subscription; replaced, never changed
+	channels []channel
+	wakes    []Wake
+
+	heldShared bool // held belongs to a copy as well
+}
+
+// clockTolerance is how far the time given to a session may step back and be
+// taken for two clocks that disagree a little. A larger step is a clock that
+// was set.
+const clockTolerance = 5 * time.Second
+
+// New returns the session of an application that starts now. It has the event
+// channel "", which the first OpenChannel of another name takes away again if
+// nothing used it.
+func New(now time.Time, l Limits) *Session {
+	t := now.UnixNano()
+	return &Session{limits: l.withDefaults(), seen: t, quiet: t, channels: []channel{newChannel("")}}
+}
+
+func (l Limits) withDefaults() Limits {
+	whole := func(n *int, d int) {
+		if *n <= 0 {
+			*n = d
+		}
+	}
+	whole(&l.Subscriptions, 100)
+	whole(&l.Members, 250)
+	whole(&l.Events, 2000)
+	whole(&l.Channels, 16)
+	if l.SoftReset <= 0 {
+		l.SoftReset = 10 * time.Minute
+	}
+	if l.Expiry <= 0 {
+		l.Expiry = 15 * time.Minute
+	}
+	return l
+}
+
+// Try runs f on s and puts everything back as it was if f fails or panics.
+func (s *Session) Try(f func(*Session) error) (err error) {
+	before := s.fork()
+	done := false
+	defer func() {
+		if !done || err != nil {
+			*s = before
+		}
+		s.settle()
+	}()
+	err = f(s)
+	done = true
+	return err
+}
+
+// fork returns a copy of s that what happens to s does not touch. It is cheap:
+// lists of members and rosters are never changed in place, and queues and
+// counts are copied by whoever writes to them first.
+func (s *Session) fork() Session {
+	s.heldShared = true
+	for i := range s.channels {
+		s.channels[i].queue.shared = true
+	}
+	c := *s
+	c.subs = slices.Clone(s.subs)
+	c.channels = slices.Clone(s.channels)
+	c.changed = maps.Clone(s.changed)
+	c.wakes = slices.Clone(s.wakes)
+	return c
+}
+
+// settle ends what fork began: the other copy is gone.
+func (s *Session) settle() {
+	s.heldShared = false
+	for i := range s.channels {
+		s.channels[i].queue.shared = false
+	}
+}
+
+// at brings s to the time now and returns it. Time in a session never runs
+// backwards: small steps back (replicas whose clocks differ) stand still, and
+// a clock that was set back takes everything that is to come with it, so that
+// nothing has to wait for the lost time to pass again.
+func (s *Session) at(now time.Time) int64 {
+	t := now.UnixNano()
+	switch back := s.seen - t; {
+	case back > int64(clockTolerance):
+		s.shift(-back)
+		s.seen = t
+	case back > 0:
+		return s.seen
+	default:
+		s.seen = t
+	}
+	return t
+}
+
+func (s *Session) shift(by int64) {
+	s.quiet += by
+	for i := range s.subs {
+		s.subs[i].shift(by)
+	}
+	if s.roster != nil {
+		r := *s.roster
+		r.lease.shift(by)
+		s.roster = &r
+	}
+	for i := range s.channels {
+		s.channels[i].shift(by)
+	}
+}
+
+// lease is something that ends unless it is extended, and warns before.
+type lease struct {
+	expires int64
+	warn    int64 // when the client is to be warned; 0: it was
+}
+
+// extend adds d to what is left at t, with at most limit left afterwards. The
+// warning comes a tenth of d before the end, at least a minute.
+func (l *lease) extend(t int64, d, limit time.Duration) {
+	l.expires = min(max(l.expires, t)+int64(d), t+int64(limit))
+	l.warn = l.expires - max(int64(time.Minute), int64(d)/10)
+}
+
+func (l *lease) shift(by int64) {
+	l.expires += by
+	if l.warn != 0 {
+		l.warn += by
+	}
+}
+
+// next is when something happens to l.
+func (l *lease) next() int64 {
+	if l.warn != 0 {
+		return l.warn
+	}
+	return l.expires
+}
+
+// Tick does what time alone brings about: warnings, the end of subscriptions,
+// the soft reset. It reports whether the application is to end because all its
+// channels were silent for Limits.Expiry.
+func (s *Session) Tick(now time.Time) (expired bool) {
+	t := s.at(now)
+	s.advance(t)
+	return s.expired(t)
+}
+
+// Deadline is when Tick next has something to do; zero: never.
+func (s *Session) Deadline() time.Time {
+	var d int64
+	sooner := func(t int64) {
+		if d == 0 || t < d {
+			d = t
+		}
+	}
+	for i := range s.subs {
+		sooner(s.subs[i].next())
+	}
+	if s.roster != nil {
+		sooner(s.roster.next())
+	}
+	if s.silent() {
+		sooner(s.quiet + int64(s.limits.Expiry))
+		if !s.reset {
+			sooner(s.quiet + int64(s.limits.SoftReset))
+		}
+	}
+	if d == 0 {
+		return time.Time{}
+	}
+	return instant(d)
+}
+
+func (s *Session) advance(t int64) {
+	for i := 0; i < len(s.subs); {
+		sub := &s.subs[i]
+		switch {
+		case t >= sub.expires:
+			s.drop(i, t)
+			continue
+		case sub.warn != 0 && t >= sub.warn:
+			sub.warn = 0
+			s.enqueue(t, sub.event(Updated))
+		}
+		i++
+	}
+	if r := s.roster; r != nil {
+		switch {
+		case t >= r.expires:
+			s.roster = nil
+		case r.warn != 0 && t >= r.warn:
+			warned := *r
+			warned.warn = 0
+			s.roster = &warned
+			s.enqueue(t, &Event{Kind: ContactsAndGroupsSubscription, Type: Updated, Class: Medium})
+		}
+	}
+	if s.silent() && !s.reset && t-s.quiet >= int64(s.limits.SoftReset) {
+		s.softReset(t)
+	}
+}
+
+// softReset ends what a client that was away for long has to start anew.
+func (s *Session) softReset(t int64) {
+	s.reset = true
+	for len(s.subs) > 0 {
+		s.drop(0, t)
+	}
+	s.roster = nil
+	for i := range s.channels {
+		s.channels[i].reset()
+	}
+}
+
+// silent says whether the channels have been used and no P-GET is parked now.
+func (s *Session) silent() bool {
+	if !s.used {
+		return false
+	}
+	for i := range s.channels {
+		if s.channels[i].parked.ticket != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Session) expired(t int64) bool {
+	return s.silent() && t-s.quiet >= int64(s.limits.Expiry)
+}
+
+func instant(t int64) time.Time { return time.Unix(0, t).UTC() }

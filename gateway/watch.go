@@ -1,0 +1,288 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"ucwagate/gateway/session"
+	"ucwagate/graphsrc"
+	"ucwagate/graphsrc/budget"
+	"ucwagate/graphsrc/clock"
+	"ucwagate/mapping"
+)
+
+const (
+	// parallelResolves bounds the look-ups of newly watched addresses that are
+	// under way at once; the source combines them into few requests.
+	parallelResolves = 64
+	// retryLookup is the first pause before an address that could not be looked
+	// up is tried again; it doubles up to retryStranger, which is also how often
+	// an address that nobody has is tried.
+	retryLookup   = 10 * time.Second
+	retryStranger = 5 * time.Minute
+)
+
+// watch turns the store's interest in addresses into the sources' watching of
+// people, and the sources' changes into events.
+type watch struct {
+	gateway *Gateway
+
+	mu      sync.Mutex
+	targets map[string]*target     // by address
+	people  map[personID][]*target // by person: one person may have several addresses
+	queue   []*target              // to be looked up, first come first served
+	some    chan struct{}          // receives when queue was empty
+}
+
+type personID struct {
+	tenant *Tenant
+	id     string
+}
+
+// target is an address that somebody watches.
+type target struct {
+	address string
+	since   time.Time // when somebody began to watch it
+	person  personID  // id is empty until the address is looked up
+	tries   int
+	retry   clock.Timer // nil unless a retry is pending
+	gone    bool
+}
+
+func newWatch(g *Gateway) *watch {
+	return &watch{
+		gateway: g, targets: make(map[string]*target), people: make(map[personID][]*target), some: make(chan struct{}, 1),
+	}
+}
+
+// interest is the store's hook.
+func (w *watch) interest(address string, watched bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.targets[address]
+	switch {
+	case watched && t == nil:
+		tenant := w.gateway.tenantOf(address)
+		t = &target{address: address, since: w.gateway.clock.Now(), person: personID{tenant: tenant}}
+		w.targets[address] = t
+		if tenant != nil { // nobody can be found in a domain that is not served
+			w.enqueue(t)
+		}
+	case !watched && t != nil:
+		delete(w.targets, address)
+		w.drop(t)
+	}
+}
+
+// enqueue and drop are called with the lock held.
+func (w *watch) enqueue(t *target) {
+	w.queue = append(w.queue, t)
+	select {
+	case w.some <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watch) drop(t *target) {
+	t.gone = true
+	if t.retry != nil {
+		t.retry.Stop()
+	}
+	if t.person.id == "" {
+		return
+	}
+	rest := w.people[t.person]
+	for i, other := range rest {
+		if other == t {
+			rest = append(rest[:i:i], rest[i+1:]...)
+			break
+		}
+	}
+	if len(rest) > 0 {
+		w.people[t.person] = rest
+		return
+	}
+	delete(w.people, t.person)
+	t.person.tenant.Source.Unwatch(t.person.id)
+}
+
+// run looks queued addresses up until ctx ends.
+func (w *watch) run(ctx context.Context) {
+	ctx = budget.WithLane(ctx, budget.FirstLook)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, parallelResolves)
+	for {
+		t := w.next(ctx)
+		if t == nil {
+			return
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			w.resolve(ctx, t)
+		})
+	}
+}
+
+// next waits for a queued address; nil means that ctx has ended.
+func (w *watch) next(ctx context.Context) *target {
+	for {
+		w.mu.Lock()
+		if len(w.queue) > 0 {
+			t := w.queue[0]
+			w.queue[0] = nil
+			w.queue = w.queue[1:]
+			w.mu.Unlock()
+			return t
+		}
+		w.queue = nil // gives the memory of a burst back
+		w.mu.Unlock()
+		select {
+		case <-w.some:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (w *watch) resolve(ctx context.Context, t *target) {
+	w.mu.Lock()
+	gone, tenant := t.gone, t.person.tenant
+	w.mu.Unlock()
+	if gone {
+		return
+	}
+	u, err := tenant.Source.Lookup(ctx, t.address)
+	if !w.settle(ctx, t, u, err) {
+		return
+	}
+	// Whoever read the person before they were watched may have missed a change
+	// in between: they are told to look again. Mostly the look-up takes no time,
+	// and this is one with the event of the subscription itself.
+	kinds := []session.Kind{session.ContactPresence}
+	if w.gateway.clock.Now().Sub(t.since) > promptLookup {
+		kinds = append(kinds, session.ContactNote, session.ContactLocation)
+	}
+	w.publish(ctx, t.address, kinds)
+}
+
+// promptLookup is how long after a subscription its people may be watched
+// without anybody having had the time to read more than their presence.
+const promptLookup = time.Second
+
+// settle takes the outcome of a look-up and reports whether the person is
+// watched from now on.
+func (w *watch) settle(ctx context.Context, t *target, u graphsrc.User, err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t.gone || ctx.Err() != nil {
+		return false
+	}
+	if err != nil {
+		w.later(t, err)
+		return false
+	}
+	t.person.id = u.ID
+	watchers := w.people[t.person]
+	w.people[t.person] = append(watchers, t)
+	if watchers == nil {
+		// With the lock held, so that it cannot overtake an Unwatch.
+		t.person.tenant.Source.Watch(u.ID)
+	}
+	return true
+}
+
+// later tries an address again after a pause. The lock is held.
+func (w *watch) later(t *target, err error) {
+	pause := min(retryLookup<<min(t.tries, 10), retryStranger)
+	t.tries++
+	var e *graphsrc.Error
+	if errors.As(err, &e) {
+		if e.Kind == graphsrc.KindNotFound {
+			pause = retryStranger
+		}
+		pause = max(pause, e.RetryAfter)
+	}
+	t.retry = w.gateway.clock.AfterFunc(pause, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !t.gone {
+			t.retry = nil
+			w.enqueue(t)
+		}
+	})
+}
+
+// close stops pending retries.
+func (w *watch) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.targets {
+		t.gone = true
+		if t.retry != nil {
+			t.retry.Stop()
+		}
+	}
+}
+
+// changed is what a source reports: it becomes events for every application
+// that watches the person, under each address they watch.
+func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) {
+	kinds := w.gateway.differences(tenant, c)
+	if len(kinds) == 0 {
+		return
+	}
+	w.mu.Lock()
+	targets := w.people[personID{tenant, c.ID}]
+	addresses := make([]string, len(targets))
+	for i, t := range targets {
+		addresses[i] = t.address
+	}
+	w.mu.Unlock()
+	for _, address := range addresses {
+		w.publish(ctx, address, kinds)
+	}
+}
+
+// publish raises the events that parts of a contact have changed.
+func (w *watch) publish(ctx context.Context, address string, kinds []session.Kind) {
+	events := make([]*session.Event, len(kinds))
+	for i, kind := range kinds {
+		events[i] = &session.Event{Kind: kind, Type: session.Updated, Class: session.Medium, Key: address}
+	}
+	if err := w.gateway.store.Publish(ctx, address, events...); err != nil {
+		w.gateway.log.ErrorContext(ctx, "a change could not be published", "error", err)
+	}
+}
+
+// differences tells which parts of a contact a change concerns.
+func (g *Gateway) differences(tenant *Tenant, c graphsrc.Change) []session.Kind {
+	before := mapping.Translate(c.Before.Presence.Words, g.translation)
+	after := mapping.Translate(c.After.Presence.Words, g.translation)
+	g.report(after, tenant.Name)
+	if c.First {
+		before = mapping.Contact{NoteType: mapping.Personal}
+	}
+	var kinds []session.Kind
+	if before.Availability != after.Availability || before.Activity != after.Activity {
+		kinds = append(kinds, session.ContactPresence)
+	}
+	if before.Note != after.Note || before.NoteType != after.NoteType {
+		kinds = append(kinds, session.ContactNote)
+	}
+	if before.Location != after.Location {
+		kinds = append(kinds, session.ContactLocation)
+	}
+	if !c.First && reachable(before) != reachable(after) {
+		kinds = append(kinds, session.ContactSupportedModalities)
+	}
+	return kinds
+}
+
+// reachable says whether somebody can be sent a message now.
+func reachable(c mapping.Contact) bool {
+	return c.Availability != mapping.Offline && c.Availability != mapping.NoAvailability
+}

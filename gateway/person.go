@@ -111,6 +111,9 @@ func (g *Gateway) PresenceOf(ctx context.Context, who Person) (Presence, error) 
 
 func (g *Gateway) lookup(ctx context.Context, address string) (clean string, t *Tenant, u graphsrc.User, err error) {
 	clean, err = graphsrc.ParseAddress(address)
+	if err != nil && !strings.Contains(address, "@") {
+		return "", nil, u, &Error{Reason: NotFound, Message: "There is no such resource, and it is no address of a contact.", Err: err}
+	}
 	if err != nil {
 		return "", nil, u, &Error{Reason: DestinationNotFound, Message: "The address is not a SIP address of the form user@domain.", Err: err}
 	}

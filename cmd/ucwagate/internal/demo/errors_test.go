@@ -38,6 +38,7 @@ func TestWrongRequestsGetTheErrorOfTheProtocol(t *testing.T) {
 			"an address that is none":          {"GET", app.href + "/people/@@/presence", "", "", 404, "NotFound", "DestinationNotFound", "user@domain"},
 			"an unknown application":           {"GET", applications + "/123456789012345/people", "", "", 404, "NotFound", "ApplicationNotFound", ""},
 			"an application that is no number": {"GET", applications + "/x/people", "", "", 404, "NotFound", "ApplicationNotFound", ""},
+			"an unknown resource of people":    {"GET", app.href + "/people/nothing", "", "", 404, "NotFound", "", "no such resource"},
 			"an unknown resource":              {"GET", app.href + "/nothing", "", "", 404, "NotFound", "", ""},
 			"an unknown group":                 {"GET", app.href + "/people/groups/nothing", "", "", 404, "NotFound", "", ""},
 			"contacts of an unknown group":     {"GET", app.href + "/people/contacts?groupId=nothing", "", "", 404, "NotFound", "", ""},

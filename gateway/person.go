@@ -54,7 +54,7 @@ func (g *Gateway) Me(ctx context.Context, p Principal) (Person, error) {
 	}
 	var e *Error
 	if !errors.As(err, &e) || e.Reason != DestinationNotFound {
-		g.log.WarnContext(ctx, "the signed-in user could not be read from the directory", "error", err)
+		g.log.DebugContext(ctx, "the signed-in user could not be read from the directory", "error", err)
 	}
 	name := p.Name
 	if name == "" {

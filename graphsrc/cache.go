@@ -21,7 +21,7 @@ const (
 	// two intervals hold exactly one unknown answer back.
 	holdSweeps = 2
 	// maxQuarantine bounds how long an id that Graph refuses is left alone.
-	maxQuarantine = time.Hour
+	maxQuarantine = 10 * time.Minute
 
 	maxShards = 64
 	// minShard keeps shards from being so small that an uneven spread of ids
@@ -41,6 +41,7 @@ type record struct {
 	readAt, checkedAt int64
 	lastActive        int64 // Unix nanoseconds, 0 = never seen active
 	regressions       uint8 // lower stamps in a row
+	absent            bool  // Graph says that the person does not exist
 	strikes           uint8 // refusals by Graph in a row
 }
 
@@ -107,6 +108,7 @@ func isUnknown(availability string) bool {
 type cache struct {
 	epoch  time.Time
 	fresh  time.Duration
+	stale  time.Duration // how long a good presence outlives refusals
 	seed   maphash.Seed
 	shards []shard
 	stats  *counters
@@ -171,7 +173,8 @@ func (c *cache) get(k userKey) (record, bool) {
 //   - PresenceUnknown does not replace a good presence of the last two
 //     intervals, so that a hiccup of the service does not flicker.
 //   - refused marks an id that Graph will not answer for: each time in a row
-//     doubles the time until it is asked for again.
+//     doubles the time until it is asked for again. A good presence stays until
+//     it is stale: the fault may be the service's.
 func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (rec record, changed bool) {
 	w := pack(&p.Words)
 	active := mapping.Active(p.Words)
@@ -193,6 +196,10 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (rec r
 		c.stats.regressions.Add(1)
 		return *r, false
 	}
+	if refused && known && !r.words.unknown() && time.Duration(now-r.readAt) < c.stale {
+		r.strikes = 1
+		return *r, false
+	}
 	if known && w.unknown() && !r.words.unknown() && time.Duration(now-r.readAt) < holdSweeps*c.fresh {
 		c.stats.held.Add(1)
 		return *r, false
@@ -202,7 +209,7 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (rec r
 		r.words = w
 		c.stats.changes.Add(1)
 	}
-	r.sequence, r.readAt, r.regressions = p.Sequence, now, 0
+	r.sequence, r.readAt, r.regressions, r.absent = p.Sequence, now, 0, false
 	if active {
 		r.lastActive = at.UnixNano()
 	}
@@ -256,6 +263,18 @@ func (c *cache) isFresh(r *record, now time.Time) bool {
 // age is how long ago Graph said what the record holds.
 func (c *cache) age(r *record, now time.Time) time.Duration {
 	return now.Sub(c.epoch) - time.Duration(r.readAt)
+}
+
+// mark notes that Graph says a person does not exist.
+func (c *cache) mark(k userKey) (rec record) {
+	s := c.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok := s.index[k]; ok {
+		s.slots[i].rec.absent = true
+		rec = s.slots[i].rec
+	}
+	return rec
 }
 
 // reading shows a record to a caller who asked for id.

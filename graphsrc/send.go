@@ -208,6 +208,9 @@ func (c *coalescer) settle(calls []*call, answer []Presence) {
 func (c *coalescer) quarantine(one *call, err *Error) {
 	c.stats.quarantined.Add(1)
 	rec, _ := c.cache.apply(one.key, unknownPresence(), c.clk.Now(), true)
+	if err.Kind == KindNotFound && rec.words.unknown() {
+		rec = c.cache.mark(one.key)
+	}
 	if rec.strikes == 1 {
 		c.log.Warn("Graph refuses the presence of one id; it is asked for less often",
 			"id", one.key.String(), "status", err.Status, "code", err.Code, "request_id", err.RequestID)

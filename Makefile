@@ -9,8 +9,8 @@ NEEDED   := gcc:gcc libc6-dev:/usr/include/stdio.h
 
 .PHONY: demo build test deps check fuzz bench golden image clean
 
-demo:
-	$(GO) run ./cmd/ucwagate demo $(DEMOFLAGS)
+demo: build
+	@exec bin/ucwagate demo $(DEMOFLAGS)
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ucwagate ./cmd/ucwagate

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -53,8 +54,11 @@ func (g *Gateway) CreateApplication(ctx context.Context, p Principal, req Applic
 	if err := req.validate(); err != nil {
 		return Application{}, err
 	}
-	if g.tenantOf(p.Address) == nil {
-		return Application{}, &Error{Reason: Forbidden, Message: "The domain of " + p.Address + " is not served here."}
+	if err := g.admit(p); err != nil {
+		return Application{}, err
+	}
+	if req.Type != "" {
+		req.Type = typeBrowser
 	}
 	id, err := newApplicationID()
 	if err != nil {
@@ -79,6 +83,9 @@ func (g *Gateway) CreateApplication(ctx context.Context, p Principal, req Applic
 // Application returns the application id of p and counts as its use. An
 // application of somebody else answers like one that never was.
 func (g *Gateway) Application(ctx context.Context, p Principal, id string) (Application, error) {
+	if err := g.admit(p); err != nil {
+		return Application{}, err
+	}
 	app, err := g.store.Use(ctx, id)
 	if err == nil && app.Owner == p.Address {
 		return app, nil
@@ -129,6 +136,19 @@ func (g *Gateway) DeleteApplication(ctx context.Context, p Principal, id, instan
 	return nil
 }
 
+// admit says whether a principal's home is served here. A token of one tenant
+// does not make its bearer a user of another whose domain they name.
+func (g *Gateway) admit(p Principal) error {
+	t := g.tenantOf(p.Address)
+	if t == nil || p.TenantID != "" && t.ID != "" && !strings.EqualFold(p.TenantID, t.ID) {
+		return &Error{Reason: Forbidden, Message: "The domain of " + p.Address + " is not served here for this sign-in."}
+	}
+	return nil
+}
+
+// typeBrowser is the only type an application may have.
+const typeBrowser = "Browser"
+
 func (r ApplicationRequest) validate() error {
 	var problems []Parameter
 	check := func(name, value string, required bool) {
@@ -143,7 +163,7 @@ func (r ApplicationRequest) validate() error {
 	check("endpointId", r.EndpointID, true)
 	check("userAgent", r.UserAgent, true)
 	check("instanceId", r.InstanceID, false)
-	if r.Type != "" && r.Type != "Browser" {
+	if r.Type != "" && !strings.EqualFold(r.Type, typeBrowser) {
 		problems = append(problems, Parameter{"type", "is not legal; the only value allowed is Browser"})
 	}
 	if problems != nil {

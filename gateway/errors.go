@@ -30,6 +30,8 @@ const (
 	Forbidden
 	// InvalidParameter: a parameter is missing or not legal.
 	InvalidParameter
+	// TooManyContacts: a group has more members than are shown.
+	TooManyContacts
 	// Busy: the gateway as a whole holds as much as it may.
 	Busy
 	// Unavailable: the truth cannot be had at the moment.
@@ -100,7 +102,7 @@ func sourceError(what string, err error) error {
 		e.Reason, e.Message = Forbidden, fmt.Sprintf("This gateway is not permitted to read %s.", lowerFirst(what))
 	case graphsrc.KindTimeout:
 		e.Reason, e.Message = Timeout, what+" could not be read in time."
-	case graphsrc.KindThrottled, graphsrc.KindUnavailable, graphsrc.KindUnauthorized:
+	case graphsrc.KindThrottled, graphsrc.KindUnavailable, graphsrc.KindUnauthorized, graphsrc.KindMalformed:
 		e.Reason, e.Message = Unavailable, what+" cannot be read at the moment."
 	default:
 		e.Reason, e.Message = Failure, what+" could not be read."

@@ -50,6 +50,7 @@ type ContactSource interface {
 // Tenant is one tenant that the gateway serves.
 type Tenant struct {
 	Name    string   // for the log
+	ID      string   // Entra tenant id; an Entra token of another tenant is refused
 	Domains []string // SIP domains
 	Source  Source
 }

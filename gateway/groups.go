@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -116,7 +117,8 @@ func (g *Gateway) Group(ctx context.Context, p Principal, id string) (Group, err
 }
 
 // GroupContacts returns the members of a group of p, at most as many as the
-// limits allow, without p.
+// limits allow, without p. A distribution group that is larger is
+// TooManyContacts.
 func (g *Gateway) GroupContacts(ctx context.Context, p Principal, group Group) ([]Person, error) {
 	me, err := g.owner(ctx, p)
 	if err != nil {
@@ -138,6 +140,9 @@ func (g *Gateway) GroupContacts(ctx context.Context, p Principal, group Group) (
 		users, err := hidden(me.tenant.Source.GroupMembers(ctx, group.source))
 		if err != nil {
 			return nil, sourceError("The member list of the group", err)
+		}
+		if len(users) > g.limits.Contacts {
+			return nil, &Error{Reason: TooManyContacts, Message: fmt.Sprintf("The group has more than %d members.", g.limits.Contacts)}
 		}
 		return g.persons(me, users), nil
 	case ContactGroup:

@@ -55,7 +55,7 @@ func (g *Gateway) Me(ctx context.Context, p Principal) (Person, error) {
 	}
 	var e *Error
 	if !errors.As(err, &e) || e.Reason != DestinationNotFound {
-		g.log.WarnContext(ctx, "the signed-in user could not be read from the directory", "error", err)
+		g.log.DebugContext(ctx, "the signed-in user could not be read from the directory", "error", err)
 	}
 	name := p.Name
 	if name == "" {
@@ -146,6 +146,9 @@ func (g *Gateway) PresenceOf(ctx context.Context, who Person) (Presence, error) 
 
 func (g *Gateway) lookup(ctx context.Context, address string) (clean string, t *Tenant, u graphsrc.User, err error) {
 	clean, err = graphsrc.ParseAddress(address)
+	if err != nil && !strings.Contains(address, "@") {
+		return "", nil, u, &Error{Reason: NotFound, Message: "There is no such resource, and it is no address of a contact.", Err: err}
+	}
 	if err != nil {
 		return "", nil, u, &Error{Reason: DestinationNotFound, Message: "The address is not a SIP address of the form user@domain.", Err: err}
 	}

@@ -21,7 +21,7 @@ const (
 	// two intervals hold exactly one unknown answer back.
 	holdSweeps = 2
 	// maxQuarantine bounds how long an id that Graph refuses is left alone.
-	maxQuarantine = time.Hour
+	maxQuarantine = 10 * time.Minute
 
 	maxShards = 64
 	// minShard keeps shards from being so small that an uneven spread of ids
@@ -41,6 +41,7 @@ type record struct {
 	readAt, checkedAt int64
 	lastActive        int64 // Unix nanoseconds, 0 = never seen active
 	regressions       uint8 // lower stamps in a row
+	absent            bool  // Graph says that the person does not exist
 	strikes           uint8 // refusals by Graph in a row
 	known             bool  // the words have been read
 	watched           bool  // somebody watches; set by pin alone
@@ -108,14 +109,15 @@ func isUnknown(availability string) bool {
 // usual approximation of least recently used: a read only sets a flag, so
 // reads of different people share nothing but a read lock of one shard in 64.
 type cache struct {
-	epoch  time.Time
-	fresh  time.Duration
+	epoch time.Time
+	fresh time.Duration
+	// stale is how long a good presence outlives refusals, and bounds for how
+	// long the reading of a watched person is fresh.
+	stale  time.Duration
 	seed   maphash.Seed
 	shards []shard
 	stats  *counters
 
-	// watchStale bounds for how long a watched person's reading is fresh.
-	watchStale time.Duration
 	// pace is the interval at which watched people are refreshed, in
 	// nanoseconds; 0 while nobody refreshes them.
 	pace atomic.Int64
@@ -128,7 +130,7 @@ func newCache(size int, fresh time.Duration, epoch time.Time, stats *counters) *
 	for n < maxShards && size/(n*2) >= minShard {
 		n *= 2
 	}
-	c := &cache{epoch: epoch, fresh: fresh, seed: maphash.MakeSeed(), shards: make([]shard, n), stats: stats, watchStale: math.MaxInt64}
+	c := &cache{epoch: epoch, fresh: fresh, seed: maphash.MakeSeed(), shards: make([]shard, n), stats: stats, stale: math.MaxInt64}
 	for i := range c.shards {
 		c.shards[i].limit = size / n
 		c.shards[i].suspects = &c.suspects
@@ -168,7 +170,8 @@ func (c *cache) get(k userKey) (record, bool) {
 //   - PresenceUnknown does not replace a good presence of the last interval
 //     (see hold), so that a hiccup of the service does not flicker.
 //   - refused marks an id that Graph will not answer for: each time in a row
-//     doubles the time until it is asked for again.
+//     doubles the time until it is asked for again. A good presence stays until
+//     it is stale: the fault may be the service's.
 func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (before, after record, changed bool) {
 	w := pack(&p.Words)
 	active := mapping.Active(p.Words)
@@ -191,6 +194,10 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (befor
 		c.stats.regressions.Add(1)
 		return before, *r, false
 	}
+	if refused && r.known && !r.words.unknown() && time.Duration(now-r.readAt) < c.stale {
+		r.strikes = 1
+		return before, *r, false
+	}
 	if r.known && w.unknown() && !r.words.unknown() && time.Duration(now-r.readAt) < c.hold(r) {
 		c.stats.held.Add(1)
 		return before, *r, false
@@ -200,7 +207,7 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (befor
 		r.words = w
 		c.stats.changes.Add(1)
 	}
-	r.sequence, r.readAt, r.regressions, r.known = p.Sequence, now, 0, true
+	r.sequence, r.readAt, r.regressions, r.known, r.absent = p.Sequence, now, 0, true, false
 	if active {
 		r.lastActive = at.UnixNano()
 	}
@@ -242,7 +249,7 @@ func older(next, known string) bool {
 func (c *cache) isFresh(r *record, now time.Time) bool {
 	window := c.fresh
 	if r.watched {
-		window = max(window, min(slack(time.Duration(c.pace.Load())), c.watchStale))
+		window = max(window, min(slack(time.Duration(c.pace.Load())), c.stale))
 	}
 	if r.strikes > 0 {
 		window = max(window, min(c.fresh<<min(r.strikes, 16), maxQuarantine))
@@ -258,6 +265,18 @@ func (c *cache) sinceAsked(r *record, now time.Time) time.Duration {
 // age is how long ago Graph said what the record holds.
 func (c *cache) age(r *record, now time.Time) time.Duration {
 	return now.Sub(c.epoch) - time.Duration(r.readAt)
+}
+
+// mark notes that Graph says a person does not exist.
+func (c *cache) mark(k userKey) (rec record) {
+	s := c.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok := s.index[k]; ok {
+		s.slots[i].rec.absent = true
+		rec = s.slots[i].rec
+	}
+	return rec
 }
 
 // reading shows a record to a caller who asked for id.

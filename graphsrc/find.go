@@ -165,7 +165,7 @@ func (f *finder) byPrincipalName(ctx context.Context, batch []*search) {
 		quoted[i] = quote(s.address)
 	}
 	users, err := f.graph.FindUsers(ctx, "userPrincipalName in ("+strings.Join(quoted, ",")+")", len(names))
-	e := errorOf(err)
+	e := listError(err)
 	switch {
 	case e == nil:
 		for i := range users {
@@ -177,7 +177,7 @@ func (f *finder) byPrincipalName(ctx context.Context, batch []*search) {
 		}
 	case !blamesID(e):
 		for _, s := range names {
-			s.settle(User{}, err)
+			s.settle(User{}, e)
 		}
 	case len(names) > 1:
 		for _, s := range names {
@@ -193,11 +193,11 @@ func (f *finder) byAnyAddress(ctx context.Context, batch []*search) {
 		filters[i] = filterFor(s.address)
 	}
 	users, err := f.graph.FindUsers(ctx, strings.Join(filters, " or "), maxClaimants*len(batch))
-	if e := errorOf(err); e != nil {
+	if e := listError(err); e != nil {
 		switch {
 		case !blamesID(e):
 			for _, s := range batch {
-				s.settle(User{}, err)
+				s.settle(User{}, e)
 			}
 		case len(batch) > 1:
 			for _, s := range batch {
@@ -217,6 +217,19 @@ func (f *finder) byAnyAddress(ctx context.Context, batch []*search) {
 			s.settle(users[best], nil)
 		}
 	}
+}
+
+// listError is errorOf for a search. A list that is empty is no error, so a 404
+// there says nothing about who has an address: something between us and Graph
+// made it.
+func listError(err error) *Error {
+	e := errorOf(err)
+	if e != nil && e.Kind == KindNotFound {
+		odd := *e
+		odd.Kind = KindUnavailable
+		return &odd
+	}
+	return e
 }
 
 // filterFor selects the users who have an address in any property but the

@@ -283,6 +283,9 @@ func (c *coalescer) quarantine(one *call, err *Error) {
 	l := lesson{at: c.clk.Now()}
 	rec := c.learn(&l, one.key, unknownPresence(), true)
 	c.teach(&l)
+	if err.Kind == KindNotFound && rec.words.unknown() {
+		rec = c.cache.mark(one.key)
+	}
 	if rec.strikes == 1 {
 		c.log.Warn("Graph refuses the presence of one id; it is asked for less often",
 			"id", one.key.String(), "status", err.Status, "code", err.Code, "request_id", err.RequestID)

@@ -172,7 +172,7 @@ func New(o Options) (*Source, error) {
 	}
 	s := &Source{graph: o.Graph, clk: o.Clock, stale: o.Stale, life: newLifetime(), grants: newGrants(o.Clock, o.Logger)}
 	s.cache = newCache(o.CacheSize, o.Fresh, o.Clock.Now(), &s.counters)
-	s.cache.watchStale = o.Stale
+	s.cache.stale = o.Stale
 	s.watch = newWatchlist(s.cache)
 	if o.OnChange != nil {
 		s.Notify(o.OnChange)
@@ -248,19 +248,28 @@ func (s *Source) Missing() []string { return s.grants.missing() }
 
 // Presence returns what is known of a user, asking Graph if it is no longer
 // fresh. id is an object id. While Graph fails, a reading younger than
-// Options.Stale is returned, marked stale. A user Graph does not show reads as
-// PresenceUnknown and is no error. Errors are *Error.
+// Options.Stale is returned, marked stale. A user whom Graph does not show reads
+// as PresenceUnknown; one of whom it says 404 is an error of KindNotFound. Errors
+// are *Error.
 func (s *Source) Presence(ctx context.Context, id string) (Reading, error) {
 	k, ok := parseKey(id)
 	if !ok {
 		return Reading{}, invalidID(id)
 	}
 	id = strings.ToLower(id)
-	if rec, ok := s.cache.get(k); ok && s.cache.isFresh(&rec, s.clk.Now()) {
+	now := s.clk.Now()
+	rec, known := s.cache.get(k)
+	if known && s.cache.isFresh(&rec, now) {
 		s.counters.hits.Add(1)
-		return s.cache.reading(id, &rec, false), nil
+		return s.shown(id, &rec)
 	}
 	s.counters.misses.Add(1)
+	if known && s.cache.age(&rec, now) < s.stale {
+		// Something can be served: do not keep the caller waiting for better.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, staleWait)
+		defer cancel()
+	}
 	got := s.coalescer.ask(ctx, budget.LaneOf(ctx), []userKey{k})
 	return s.conclude(k, id, got[0])
 }
@@ -282,7 +291,7 @@ func (s *Source) Presences(ctx context.Context, ids []string) []Result {
 		}
 		if rec, ok := s.cache.get(k); ok && s.cache.isFresh(&rec, now) {
 			s.counters.hits.Add(1)
-			out[i].Reading = s.cache.reading(strings.ToLower(id), &rec, false)
+			out[i].Reading, out[i].Err = s.shown(strings.ToLower(id), &rec)
 			continue
 		}
 		s.counters.misses.Add(1)
@@ -310,7 +319,7 @@ func (s *Source) Presences(ctx context.Context, ids []string) []Result {
 // known if it is not too old.
 func (s *Source) conclude(k userKey, id string, got outcome) (Reading, error) {
 	if got.err == nil {
-		return s.cache.reading(id, &got.rec, false), nil
+		return s.shown(id, &got.rec)
 	}
 	err := asError("get presence", got.err)
 	// A caller who has left is told so; anyone else may get what is known.
@@ -321,6 +330,18 @@ func (s *Source) conclude(k userKey, id string, got outcome) (Reading, error) {
 		}
 	}
 	return Reading{}, err
+}
+
+// staleWait is how long a caller waits for Graph who could have a reading that
+// is no longer fresh, but not stale either.
+const staleWait = 2 * time.Second
+
+// shown is the outcome for a caller of a record that need not be asked for.
+func (s *Source) shown(id string, rec *record) (Reading, error) {
+	if rec.absent {
+		return Reading{}, &Error{Op: "get presence", Kind: KindNotFound, Message: "Graph knows no presence of this person"}
+	}
+	return s.cache.reading(id, rec, false), nil
 }
 
 func invalidID(id string) error {

@@ -40,7 +40,8 @@ func (s *Server) originalDomain(k *call) string {
 			return strings.ToLower(d)
 		}
 	}
-	host, _, _ := strings.Cut(strings.ToLower(k.Request().Host), ":")
+	_, host, _ := strings.Cut(strings.ToLower(s.origin.of(k.Request())), "://")
+	host, _, _ = strings.Cut(host, ":")
 	for _, label := range []string{"lyncdiscover.", "lyncdiscoverinternal."} {
 		if d, ok := strings.CutPrefix(host, label); ok && validHost(d) {
 			return d

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -50,6 +51,7 @@ var errorTable = map[gateway.Reason]errorRow{
 	gateway.DestinationNotFound:        {http.StatusNotFound, codeNotFound, "DestinationNotFound"},
 	gateway.Forbidden:                  {http.StatusForbidden, codeForbidden, ""},
 	gateway.InvalidParameter:           {http.StatusBadRequest, codeBadRequest, "ParameterValidationFailure"},
+	gateway.TooManyContacts:            {http.StatusForbidden, codeForbidden, "TooManyContacts"},
 	gateway.Busy:                       {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
 	gateway.Unavailable:                {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
 	gateway.Timeout:                    {http.StatusGatewayTimeout, codeTimeout, ""},
@@ -65,6 +67,15 @@ func (s *Server) sendError(err error, c echo.Context) {
 	r := c.Request()
 	if c.Response().Committed || clientGone(r.Context(), err) {
 		return
+	}
+	var http4 *echo.HTTPError
+	if errors.As(err, &http4) && strings.HasPrefix(r.URL.Path, "/ucwa/") {
+		// Whoever has not signed in learns nothing about what is there.
+		if _, refused := s.signIn.Authenticate(r); refused != nil {
+			if err = s.refuse(c, refused); err == nil {
+				return
+			}
+		}
 	}
 	row, reason, retry := describe(err)
 	if retry > 0 {

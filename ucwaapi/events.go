@@ -66,7 +66,7 @@ func (s *Server) sendPackage(k *call, p *session.Package, instance string) error
 	h := k.Response().Header()
 	s.header.common(h)
 	buf := s.buffers.Get().(*[]byte)
-	defer s.buffers.Put(buf)
+	defer s.putBuffer(buf)
 	if k.format.XML {
 		*buf = appendPackageXML((*buf)[:0], k.links, p, instance, s.nextWithResync)
 	} else {

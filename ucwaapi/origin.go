@@ -13,11 +13,12 @@ import (
 // the absolute hrefs of discovery.
 type origin struct {
 	public  string // configured public URL, without a slash at its end
+	name    string // the server's name, for requests that name no host
 	trusted []netip.Prefix
 }
 
-func newOrigin(publicURL string, trustedProxies []netip.Prefix) (*origin, error) {
-	o := &origin{trusted: trustedProxies}
+func newOrigin(publicURL, serverName string, trustedProxies []netip.Prefix) (*origin, error) {
+	o := &origin{trusted: trustedProxies, name: serverName}
 	if publicURL != "" {
 		u, err := url.Parse(publicURL)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
@@ -40,7 +41,7 @@ func (o *origin) of(r *http.Request) string {
 		scheme = "https"
 	}
 	if o.trusts(r) {
-		if p := firstOf(r.Header.Get("X-Forwarded-Proto")); p == "http" || p == "https" {
+		if p := strings.ToLower(firstOf(r.Header.Get("X-Forwarded-Proto"))); p == "http" || p == "https" {
 			scheme = p
 		}
 		if h := firstOf(r.Header.Get("X-Forwarded-Host")); validHost(h) {
@@ -48,8 +49,7 @@ func (o *origin) of(r *http.Request) string {
 		}
 	}
 	if !validHost(host) {
-		// HTTP/1.0 without Host, or garbage: relative references still work.
-		return ""
+		host = o.name // HTTP/1.0 without Host, or garbage
 	}
 	return scheme + "://" + dropDefaultPort(scheme, host)
 }

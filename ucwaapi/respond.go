@@ -50,7 +50,7 @@ func (s *Server) send(k *call, status int, r *representation.Resource) error {
 		}
 	}
 	buf := s.buffers.Get().(*[]byte)
-	defer s.buffers.Put(buf)
+	defer s.putBuffer(buf)
 	if k.format.XML {
 		*buf = representation.AppendXML((*buf)[:0], r)
 	} else {
@@ -76,6 +76,15 @@ func (s *Server) sendNothing(k *call) error {
 	s.header.common(k.Response().Header())
 	k.Response().WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// maxPooled is the largest buffer that is kept for the next answer, in bytes.
+const maxPooled = 64 << 10
+
+func (s *Server) putBuffer(buf *[]byte) {
+	if cap(*buf) <= maxPooled {
+		s.buffers.Put(buf)
+	}
 }
 
 // writeBody sends a whole body; the headers are set. A write that fails means

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -81,7 +82,7 @@ func New(o Options) (*Server, error) {
 		}
 		o.ServerName = name
 	}
-	at, err := newOrigin(o.PublicURL, o.TrustedProxies)
+	at, err := newOrigin(o.PublicURL, o.ServerName, o.TrustedProxies)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func New(o Options) (*Server, error) {
 	s.register()
 	// The token service ends a path of its own: net/http's form and header
 	// rules, not Echo's.
-	s.echo.Any(strings.ToLower(tokenPath), echo.WrapHandler(s.signIn.TokenService(s.origin.of)))
+	s.echo.Any(strings.ToLower(tokenPath), s.tokenService(s.signIn.TokenService(s.origin.of)))
 	s.handler = s.recovered(lenientPaths(s.echo))
 	return s, nil
 }
@@ -170,11 +171,42 @@ func (s *Server) refuse(c echo.Context, err error) error {
 	return nil
 }
 
-// input decodes query and body of a request.
+// tokenService puts the checks of every other route before the token service.
+func (s *Server) tokenService(next http.Handler) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if page := r.Header["X-Ms-Origin"]; page != nil {
+			if err := s.allowed.check(page, s.origin.of(r)); err != nil {
+				return err
+			}
+		}
+		defer limitReading(c.Response())()
+		next.ServeHTTP(c.Response(), r)
+		return nil
+	}
+}
+
+// bodyTime is how long a client may take to send a body.
+const bodyTime = 30 * time.Second
+
+// limitReading sets a deadline for reading the body; the function it returns
+// lifts it. The server itself has no read timeout, which would end P-GETs. A
+// writer that knows no deadlines (in a test) has none.
+func limitReading(w http.ResponseWriter) (lift func()) {
+	c := http.NewResponseController(w)
+	if c.SetReadDeadline(time.Now().Add(bodyTime)) != nil {
+		return func() {}
+	}
+	return func() { _ = c.SetReadDeadline(time.Time{}) }
+}
+
+// input decodes query and body of a request. GET and HEAD have no body that
+// counts.
 func (s *Server) input(k *call) (*representation.Input, error) {
 	r := k.Request()
 	var body []byte
-	if r.Body != nil && r.ContentLength != 0 {
+	if r.Body != nil && r.ContentLength != 0 && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		defer limitReading(k.Response())()
 		var err error
 		body, err = io.ReadAll(http.MaxBytesReader(k.Response(), r.Body, s.maxBody))
 		if err != nil {

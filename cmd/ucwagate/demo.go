@@ -63,7 +63,7 @@ func printDemo(w io.Writer, d demo.Info) {
 	who := d.Contacts[0].URI[len("sip:"):]
 	fmt.Fprintf(w, "\nPaste these three lines, one after the other:\n\n")
 	fmt.Fprintf(w, "TOKEN=$(curl -s -d 'grant_type=password&username=%s&password=%s' %s/WebTicket/oauthtoken | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\n", d.Username, d.Password, d.BaseURL)
-	fmt.Fprintf(w, "APP=$(curl -s -o /dev/null -w '%%header{location}' -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{\"userAgent\":\"curl\",\"endpointId\":\"demo\",\"culture\":\"en-US\"}' %s/ucwa/oauth/v1/applications)\n\n", d.BaseURL)
+	fmt.Fprintf(w, "APP=$(curl -s -o /dev/null -D - -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{\"userAgent\":\"curl\",\"endpointId\":\"demo\",\"culture\":\"en-US\"}' %s/ucwa/oauth/v1/applications | sed -n 's/^Location: *//p' | tr -d '\\r')\n\n", d.BaseURL)
 	fmt.Fprintf(w, "curl -s -H \"Authorization: Bearer $TOKEN\" \"%s$APP/people/%s/presence\"\n\n", d.BaseURL, who)
 	fmt.Fprintf(w, "Stop with Ctrl-C.\n")
 }

@@ -54,7 +54,7 @@ func ParseInput(rawQuery, contentType string, body []byte) (*Input, error) {
 	if isXML {
 		in.body, err = parseXML(body)
 		if err != nil {
-			return nil, &SyntaxError{Format: "XML", Err: err}
+			return nil, &SyntaxError{Format: "XML", Err: describeXML(err)}
 		}
 		return in, nil
 	}
@@ -151,27 +151,54 @@ func unescape(s string, plus bool) string {
 }
 
 func parseJSON(body []byte) (map[string]field, error) {
-	var raw map[string]json.RawMessage
-	err := json.Unmarshal(body, &raw)
-	if err != nil {
+	if !json.Valid(body) {
 		// A documented sample carries a comma before the closing brace.
 		if cleaned, changed := dropTrailingCommas(body); changed {
-			err = json.Unmarshal(cleaned, &raw)
+			body = cleaned
 		}
 	}
-	if err != nil {
+	var whole json.RawMessage
+	if err := json.Unmarshal(body, &whole); err != nil {
 		return nil, describeJSON(err)
 	}
-	if raw == nil && !bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
+	if string(whole) == "null" {
+		return nil, nil
+	}
+	// Member by member, so that of two names that differ in case only the
+	// later one counts, whatever they are.
+	d := json.NewDecoder(bytes.NewReader(whole))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
 		return nil, errShape
 	}
-	fields := make(map[string]field, len(raw))
-	for name, value := range raw {
+	fields := make(map[string]field)
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, describeJSON(err)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, describeJSON(err)
+		}
 		if f, ok := jsonField(value); ok {
-			fields[strings.ToLower(name)] = f
+			fields[strings.ToLower(name.(string))] = f
 		}
 	}
 	return fields, nil
+}
+
+// describeXML keeps the decoder's internals out of what a client gets to read.
+func describeXML(err error) error {
+	var syntax *xml.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("line %d: %s", syntax.Line, syntax.Msg)
+	case errors.Is(err, io.EOF):
+		return errors.New("there is no document element")
+	case strings.HasPrefix(err.Error(), "xml: encoding"):
+		return errors.New("the encoding is not supported; UTF-8 is")
+	}
+	return err
 }
 
 // describeJSON keeps Go's type names out of what a client gets to read.

@@ -35,6 +35,7 @@ func TestParseInputAccepts(t *testing.T) {
 		"the body before the query":               {"a=query", "application/json", `{"a":"body"}`, "a", "body"},
 		"an odd type if there is no body":         {"a=1", "application/x-www-form-urlencoded", "", "a", "1"},
 		"a query value where the body has a null": {"a=1", "application/json", `{"a":null}`, "a", "1"},
+		"the later of two names in other cases":   {"", "application/json", `{"culture":"aa","Culture":"bb","CULTURE":"cc"}`, "culture", "cc"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in, err := representation.ParseInput(c.query, c.contentType, []byte(c.body))

@@ -215,7 +215,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		}
 		a.onStop("tenant "+t.Name, func(context.Context) error { t.Close(); return nil })
 		a.tenants = append(a.tenants, t)
-		o.Tenants = append(o.Tenants, gateway.Tenant{Name: t.Name, Domains: tc.Domains, Source: t.Source})
+		o.Tenants = append(o.Tenants, gateway.Tenant{Name: t.Name, ID: tc.TenantID, Domains: tc.Domains, Source: t.Source})
 	}
 	return gateway.New(o)
 }

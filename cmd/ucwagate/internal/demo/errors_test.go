@@ -40,6 +40,7 @@ func TestWrongRequestsGetTheErrorOfTheProtocol(t *testing.T) {
 			"an address that is none":          {"GET", app.href + "/people/@@/presence", "", "", 404, "NotFound", "DestinationNotFound", "user@domain"},
 			"an unknown application":           {"GET", applications + "/123456789012345/people", "", "", 404, "NotFound", "ApplicationNotFound", ""},
 			"an application that is no number": {"GET", applications + "/x/people", "", "", 404, "NotFound", "ApplicationNotFound", ""},
+			"an unknown resource of people":    {"GET", app.href + "/people/nothing", "", "", 404, "NotFound", "", "no such resource"},
 			"an unknown resource":              {"GET", app.href + "/nothing", "", "", 404, "NotFound", "", ""},
 			"an unknown group":                 {"GET", app.href + "/people/groups/nothing", "", "", 404, "NotFound", "", ""},
 			"contacts of an unknown group":     {"GET", app.href + "/people/contacts?groupId=nothing", "", "", 404, "NotFound", "", ""},
@@ -49,6 +50,7 @@ func TestWrongRequestsGetTheErrorOfTheProtocol(t *testing.T) {
 			"a parameter that is too long":     {"POST", applications, asJSON, `{"userAgent":"x","culture":"en","endpointId":"` + long + `"}`, 400, "BadRequest", "ParameterValidationFailure", "endpointId has 101 characters; at most 100"},
 			"no body at all":                   {"POST", applications, "", "", 400, "BadRequest", "ParameterValidationFailure", "userAgent"},
 			"malformed JSON":                   {"POST", applications, asJSON, `{"userAgent":`, 400, "BadRequest", "DeserializationFailure", "JSON"},
+			"another encoding":                 {"POST", applications, asXML, `<?xml version="1.0" encoding="utf-16"?><input/>`, 400, "BadRequest", "DeserializationFailure", "UTF-8 is"},
 			"malformed XML":                    {"POST", applications, asXML, `<input><property`, 400, "BadRequest", "DeserializationFailure", "XML"},
 			"a type that is not supported":     {"POST", applications, "text/plain", `x`, 415, "UnsupportedMediaType", "UnsupportedMediaType", "application/json"},
 			"a body over the limit":            {"POST", applications, asJSON, `{"userAgent":"` + strings.Repeat("x", 4096) + `"}`, 413, "EntityTooLarge", "", "2048"},
@@ -95,6 +97,24 @@ func TestABadTokenIsChallenged(t *testing.T) {
 	}
 }
 
+func TestNothingUnderUCWAIsToldWithoutSigningIn(t *testing.T) {
+	c := newClient(t, start(t, nil), asJSON)
+	for _, path := range []string{"/ucwa/oauth/v1/applications", "/ucwa/v1/applications/1/none", "/ucwa/none"} {
+		require.Equal(t, http.StatusUnauthorized, c.do(http.MethodGet, path, "", "").status, path)
+	}
+	require.Equal(t, http.StatusNotFound, c.do(http.MethodGet, "/none", "", "").status)
+}
+
+func TestTheBodyOfAGETDoesNotCount(t *testing.T) {
+	d := start(t, nil)
+	c := newClient(t, d, asJSON)
+	app := c.application(d)
+	for _, body := range []string{"hello", `{"groupId":"nope"}`, "{bad"} {
+		res := c.do(http.MethodGet, app.child(t, "people").link(t, "myContacts")+"?groupId=pinned", "text/plain", body)
+		require.Equal(t, http.StatusOK, res.status, "%s", res.body)
+	}
+}
+
 func TestAPageOfAForeignOriginIsRefused(t *testing.T) {
 	d := start(t, func(c *config.Config) { c.Server.AllowedOrigins = []string{"https://intranet.example.com"} })
 	c := newClient(t, d, asJSON)
@@ -105,7 +125,9 @@ func TestAPageOfAForeignOriginIsRefused(t *testing.T) {
 		require.Equal(t, http.StatusOK, from(allowed).status, allowed)
 	}
 	for _, foreign := range []string{"https://evil.example.com", "http://intranet.example.com", "null", ""} {
-		res := from(foreign)
+		res := c.do(http.MethodPost, "/WebTicket/oauthtoken", "application/x-www-form-urlencoded", "grant_type=password", func(r *http.Request) { r.Header.Set("X-Ms-Origin", foreign) })
+		require.Equal(t, http.StatusForbidden, res.status, "no ticket either")
+		res = from(foreign)
 		requireReason(t, res, http.StatusForbidden, "Forbidden", "")
 		require.Contains(t, res.header["X-Ms-Diagnostics"][0], "Cross-domain requests from this origin are not allowed")
 	}
@@ -127,9 +149,10 @@ func TestFaultsOfGraphBecomeErrorsOfTheProtocol(t *testing.T) {
 		"an error without a message":   {`"status":503,"body":"json-without-message"`, 503, "ServiceUnavailable", "", true},
 		"an empty error":               {`"status":503,"body":"empty"`, 503, "ServiceUnavailable", "", true},
 		"a connection that is cut off": {`"reset":true`, 503, "ServiceUnavailable", "", true},
-		"garbage in place of JSON":     {`"status":200,"body":"garbage"`, 500, "ServiceFailure", "", false},
-		"a page of HTML and 200":       {`"status":200,"body":"html"`, 500, "ServiceFailure", "", false},
-		"a truncated answer":           {`"status":200,"body":"truncated"`, 500, "ServiceFailure", "", false},
+		"garbage in place of JSON":     {`"status":200,"body":"garbage"`, 503, "ServiceUnavailable", "", true},
+		"a page of HTML and 200":       {`"status":200,"body":"html"`, 503, "ServiceUnavailable", "", true},
+		"a truncated answer":           {`"status":200,"body":"truncated"`, 503, "ServiceUnavailable", "", true},
+		"404":                          {`"status":404`, 404, "NotFound", "DestinationNotFound", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,6 +177,34 @@ func TestFaultsOfGraphBecomeErrorsOfTheProtocol(t *testing.T) {
 			}, 40*time.Second, 100*time.Millisecond, "the process keeps serving")
 		})
 	}
+}
+
+func TestARefusalDoesNotOverwriteWhatIsKnown(t *testing.T) {
+	d := start(t, nil)
+	c := newClient(t, d, asJSON)
+	app := c.application(d)
+	setPresence(t, d, d.Contacts[0].URI, "Busy", "Busy")
+	presence := app.child(t, "people").href + "/" + strings.TrimPrefix(d.Contacts[0].URI, "sip:") + "/presence"
+	require.Equal(t, "Busy", c.get(presence).text("availability"))
+	for _, status := range []string{"400", "404", "429"} {
+		simulator(t, d, http.MethodPut, "/sim/faults", `{"routes":{"*":{"status":`+status+`,"probability":1,"retryAfter":"2"}}}`)
+		asked := d.App.Tenants()[0].Source.Stats().Failures
+		require.Eventually(t, func() bool {
+			require.Equal(t, "Busy", c.get(presence).text("availability"), status)
+			return d.App.Tenants()[0].Source.Stats().Failures > asked
+		}, 10*time.Second, 50*time.Millisecond, "Graph was asked again")
+	}
+}
+
+func TestANetworkInBetweenDoesNotMakePeopleUnknown(t *testing.T) {
+	d := start(t, nil)
+	c := newClient(t, d, asJSON)
+	app := c.application(d)
+	person := app.child(t, "people").href + "/" + strings.TrimPrefix(d.Contacts[1].URI, "sip:")
+	simulator(t, d, http.MethodPut, "/sim/faults", `{"routes":{"*":{"status":404,"probability":1}}}`)
+	requireReason(t, c.do(http.MethodGet, person, "", ""), http.StatusServiceUnavailable, "ServiceUnavailable", "")
+	simulator(t, d, http.MethodPut, "/sim/faults", `{}`)
+	require.Eventually(t, func() bool { return c.do(http.MethodGet, person, "", "").status == http.StatusOK }, 20*time.Second, 100*time.Millisecond)
 }
 
 func TestWhileGraphIsDownAKnownPresenceIsServed(t *testing.T) {

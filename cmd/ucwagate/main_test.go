@@ -8,12 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"ucwagate/cmd/ucwagate/internal/ucwaclient"
 )
 
 func TestMain(m *testing.M) {
@@ -105,4 +109,72 @@ tenants:
 	for _, want := range []string{"valid until", "Presence.Read.All     granted", "one presence", "of 1500 requests left"} {
 		require.Contains(t, ping, want)
 	}
+}
+
+// TestWaitingClientsAreReleasedOnASignal parks P-GETs and ends the program:
+// each gets an answer with a link to go on, and no connection is cut.
+func TestWaitingClientsAreReleasedOnASignal(t *testing.T) {
+	cmd, line := program(t, "demo", "--listen", "127.0.0.1:0", "--users", "50", "--still", "--print", "json")
+	var info struct{ BaseURL, Username, Password string }
+	require.NoError(t, json.Unmarshal([]byte(line), &info))
+	client, err := ucwaclient.SignIn(t.Context(), http.DefaultClient, info.BaseURL, info.Username, info.Password)
+	require.NoError(t, err)
+	type answer struct {
+		p   *ucwaclient.Package
+		err error
+	}
+	answers := make(chan answer)
+	const waiting = 20
+	for i := range waiting {
+		app, err := client.CreateApplication(t.Context(), "test", strconv.Itoa(i), "en-US")
+		require.NoError(t, err)
+		go func() {
+			p, err := app.Next(t.Context())
+			answers <- answer{p, err}
+		}()
+	}
+	// The requests have no other way to show that they are held.
+	select {
+	case a := <-answers:
+		t.Fatalf("a request for events is not held: %+v", a)
+	case <-time.After(500 * time.Millisecond):
+	}
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	for range waiting {
+		a := <-answers
+		require.NoError(t, a.err)
+		require.Empty(t, a.p.Events)
+		require.False(t, a.p.Resynced)
+	}
+	require.NoError(t, cmd.Wait())
+}
+
+// TestWatchPrintsEveryChange runs the watch command against the demonstration.
+func TestWatchPrintsEveryChange(t *testing.T) {
+	_, line := program(t, "demo", "--listen", "127.0.0.1:0", "--users", "50", "--still", "--print", "json")
+	var info struct {
+		BaseURL, Username, Password, SimulatorURL string
+		Contacts                                  []struct{ URI, Availability string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(line), &info))
+	t.Setenv("UCWAGATE_WATCH_PASSWORD", info.Password)
+	who := strings.TrimPrefix(info.Contacts[0].URI, "sip:")
+	link := filepath.Join(t.TempDir(), "ucwagate")
+	require.NoError(t, os.Symlink(os.Args[0], link))
+	cmd := exec.CommandContext(t.Context(), link, "watch", "--url", info.BaseURL, "--user", info.Username, who, info.Contacts[1].URI)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	for range 2 {
+		require.True(t, lines.Scan())
+	}
+	res, err := http.Post(info.SimulatorURL+"/sim/presence", "application/json",
+		strings.NewReader(`{"user":"`+who+`","availability":"DoNotDisturb","activity":"Presenting"}`))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.True(t, lines.Scan())
+	require.True(t, strings.HasSuffix(lines.Text(), who+" DoNotDisturb presenting"), lines.Text())
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, cmd.Wait())
 }

@@ -166,6 +166,7 @@ func (d *Demo) configure(o Options, password string) (config.Config, error) {
 		cfg.Presence.Refresh = 2 * time.Second
 	}
 	cfg.Presence.Staleness = max(cfg.Presence.Staleness, cfg.Presence.Refresh)
+	cfg.Presence.RefreshCeiling = max(cfg.Presence.RefreshCeiling, cfg.Presence.Refresh)
 	t := config.DefaultTenant()
 	t.Name, t.Domains = "simulated", []string{d.Tenant.Domain()}
 	t.Cloud, t.GraphURL, t.Authority, t.CAFile = config.CloudCustom, d.simulator.URL, d.simulator.TLSURL, roots

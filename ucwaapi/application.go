@@ -46,6 +46,15 @@ func (s *Server) application(k *call) error {
 	if err != nil {
 		return err
 	}
+	if instance == "" {
+		// Whoever asks without an instance has a channel too, even if every
+		// other client of the application names one.
+		ack, _, err := s.gateway.Channel(k.Request().Context(), k.app, "")
+		if err != nil {
+			return err
+		}
+		return s.sendApplication(k, http.StatusOK, "", ack)
+	}
 	ack, err := s.gateway.Position(k.Request().Context(), k.app, instance)
 	if err != nil {
 		return err

@@ -317,3 +317,38 @@ func TestTheAcknowledgementsOfTheEventChannel(t *testing.T) {
 	go c.brief(next + "&priority=2")
 	requireReason(t, <-replaced, http.StatusConflict, "Conflict", "PGetReplaced")
 }
+
+// TestTabsShareAnApplicationAndNotAChannel creates two instances of one
+// application.
+func TestTabsShareAnApplicationAndNotAChannel(t *testing.T) {
+	t.Parallel()
+	d := start(t, nil)
+	c := newClient(t, d, asJSON)
+	c.signIn("/WebTicket/oauthtoken", d.Username, d.Password)
+	create := func(instance string, status int) *node {
+		res := c.do(http.MethodPost, "/ucwa/oauth/v1/applications", asJSON,
+			`{"culture":"en-US","userAgent":"tabs","endpointId":"tabs","type":"browser","instanceId":"`+instance+`"}`)
+		require.Equal(t, status, res.status, "%s", res.body)
+		app := c.parse(res)
+		require.Equal(t, instance, app.text("instanceId"))
+		require.Equal(t, "Browser", app.text("type"))
+		require.True(t, strings.HasSuffix(app.href, "?instanceId="+instance))
+		require.True(t, strings.HasSuffix(app.link(t, "events"), "?ack=1&instanceId="+instance))
+		return app
+	}
+	one, two := create("one", http.StatusCreated), create("two", http.StatusCreated)
+	create("one", http.StatusOK)
+	require.Equal(t, one.text("id"), two.text("id"))
+	people := one.child(t, "people")
+	require.Equal(t, http.StatusCreated, c.post(people.link(t, "presenceSubscriptions"), "uris", []string{d.Contacts[0].URI}, 10).status)
+	for _, app := range []*node{one, two} {
+		next := app.link(t, "events")
+		c.until(&next, "presenceSubscription added")
+	}
+	require.Equal(t, http.StatusNoContent, c.do(http.MethodDelete, one.href, "", "").status)
+	require.Equal(t, http.StatusOK, c.do(http.MethodGet, two.href, "", "").status)
+	requireReason(t, c.do(http.MethodGet, one.href, "", ""), http.StatusNotFound, "NotFound", "")
+	require.Equal(t, "presenceSubscription", c.get(people.link(t, "presenceSubscriptions")).embedded["presenceSubscription"][0].rel)
+	require.Equal(t, http.StatusNoContent, c.do(http.MethodDelete, two.href, "", "").status)
+	requireReason(t, c.do(http.MethodGet, two.href, "", ""), http.StatusNotFound, "NotFound", "ApplicationNotFound")
+}

@@ -1,6 +1,7 @@
 package ucwaapi
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,11 +40,15 @@ func (s *Server) poll(k *call) (p session.Poll, instance string, err error) {
 	}
 	var wrong []gateway.Parameter
 	number := func(name string) (int, bool) {
-		n, ok, err := in.Int(name)
-		if err != nil || n < 0 {
-			wrong = append(wrong, gateway.Parameter{Name: name, Problem: "must be a whole number, 0 or more"})
+		text, ok := in.String(name)
+		if !ok {
+			return 0, false
 		}
-		return n, ok
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range is a number all the same
+			wrong = append(wrong, gateway.Parameter{Name: name, Problem: "must be a whole number"})
+		}
+		return n, true
 	}
 	for _, timer := range []struct {
 		name string
@@ -51,10 +56,12 @@ func (s *Server) poll(k *call) (p session.Poll, instance string, err error) {
 		min  time.Duration
 	}{{"low", &p.Low, session.MinAggregation}, {"medium", &p.Medium, session.MinAggregation}, {"timeout", &p.Timeout, session.MinTimeout}} {
 		if n, ok := number(timer.name); ok {
-			*timer.to = min(max(time.Duration(min(n, 1<<20))*time.Second, timer.min), session.MaxTimer)
+			*timer.to = min(max(time.Duration(min(max(n, 0), 1<<20))*time.Second, timer.min), session.MaxTimer)
 		}
 	}
-	p.Priority, _ = number("priority")
+	if p.Priority, _ = number("priority"); p.Priority < 0 {
+		wrong = append(wrong, gateway.Parameter{Name: "priority", Problem: "must be 0 or more"})
+	}
 	if wrong != nil {
 		return p, "", gateway.Invalid(wrong...)
 	}

@@ -29,7 +29,7 @@ func (l links) instance(id string) string {
 	if id == "" {
 		return l.application()
 	}
-	return l.application() + "?instanceId=" + url.QueryEscape(id)
+	return l.application() + "?instanceId=" + query(id)
 }
 
 func (l links) me() string             { return applicationsPath + "/" + l.id + "/me" }
@@ -50,7 +50,7 @@ func (l links) expandDistributionGroup(id string) string {
 }
 
 func (l links) groupContacts(id string) string {
-	return applicationsPath + "/" + l.id + "/people/contacts?groupId=" + url.QueryEscape(id)
+	return applicationsPath + "/" + l.id + "/people/contacts?groupId=" + query(id)
 }
 
 // contact keeps the plain SIP address in the path, always in lower case:
@@ -67,7 +67,7 @@ func (l links) contactPart(address, part string) string {
 func (l links) events(ack int64, instance string) string {
 	href := l.application() + "/events?ack=" + strconv.FormatInt(ack, 10)
 	if instance != "" {
-		href += "&instanceId=" + url.QueryEscape(instance)
+		href += "&instanceId=" + query(instance)
 	}
 	return href
 }
@@ -76,7 +76,7 @@ func (l links) events(ack int64, instance string) string {
 func (l links) presenceSubscriptions() string { return l.people() + "/presenceSubscriptions" }
 
 func (l links) subscribeToGroupPresence(group string) string {
-	return l.presenceSubscriptions() + "?groupId=" + url.QueryEscape(group)
+	return l.presenceSubscriptions() + "?groupId=" + query(group)
 }
 
 func (l links) presenceSubscription(id string) string {
@@ -86,7 +86,7 @@ func (l links) presenceSubscription(id string) string {
 func (l links) memberships() string { return l.people() + "/presenceSubscriptionMemberships" }
 
 func (l links) membershipsOf(subscription string) string {
-	return l.memberships() + "?presenceSubscriptionId=" + url.QueryEscape(subscription)
+	return l.memberships() + "?presenceSubscriptionId=" + query(subscription)
 }
 
 func (l links) membership(subscription, address string) string {
@@ -97,6 +97,12 @@ func (l links) subscribedContacts() string { return l.people() + "/subscribedCon
 
 func (l links) contactsAndGroupsSubscription() string {
 	return l.people() + "/contactsAndGroupsSubscription"
+}
+
+// query escapes a parameter. A space is %20, not '+': the gateway reads '+' in a
+// query as it stands, because clients write it so.
+func query(value string) string {
+	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 }
 
 // pathAddress escapes an address for a path. The usual ones need no escape:

@@ -70,19 +70,19 @@ func (s *Store) follow(e *entry) {
 // Publish implements gateway.Store. It holds one session at a time; what
 // subscribes or leaves meanwhile is seen or not, as if it came after or before.
 func (s *Store) Publish(_ context.Context, address string, events ...*session.Event) error {
-	now := s.clock.Now()
 	for _, e := range s.interest.watching(address) {
-		s.deliver(e, address, events, now)
+		s.deliver(e, address, events)
 	}
 	return nil
 }
 
-func (s *Store) deliver(e *entry, address string, events []*session.Event, now time.Time) {
+func (s *Store) deliver(e *entry, address string, events []*session.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.session == nil || !e.session.Watches(address) {
 		return
 	}
+	now := s.clock.Now() // not before the lock: a session's time does not go back
 	e.session.Enqueue(now, events...)
 	e.wake(e.session.TakeWakes(now), now)
 }

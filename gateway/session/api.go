@@ -95,6 +95,8 @@ type Verdict struct {
 	// Replaced says that another P-GET took this one's place, or that this one
 	// must not take the other's: 409 PGetReplaced.
 	Replaced bool
+	// Closed says that the channel is not there any more.
+	Closed bool
 	// Ticket names a P-GET that waits (Package nil, Replaced false), and Until
 	// is when it must be looked at again at the latest.
 	Ticket uint64

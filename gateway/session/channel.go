@@ -18,7 +18,9 @@ type channel struct {
 	sent *Package
 	// burnt is the first number that was given up because the queue
 	// overflowed: packages burnt to next-1 will never be. 0: none.
-	burnt                int64
+	burnt int64
+	// quiet is when the channel was last used, for telling abandoned ones.
+	quiet                int64
 	low, medium, timeout time.Duration
 	parked               parked
 	queue                queue
@@ -33,8 +35,8 @@ type parked struct {
 	until    int64 // when it will be looked at, as far as its engine was told
 }
 
-func newChannel(instance string) channel {
-	return channel{instance: instance, next: 1, low: DefaultLow, medium: DefaultMedium, timeout: DefaultTimeout}
+func newChannel(instance string, t int64) channel {
+	return channel{instance: instance, next: 1, quiet: t, low: DefaultLow, medium: DefaultMedium, timeout: DefaultTimeout}
 }
 
 // OpenChannel makes sure that there is a channel of that name.
@@ -47,17 +49,38 @@ func (s *Session) OpenChannel(instance string, now time.Time) (created bool, err
 	if len(s.channels) == 1 && s.channels[0].untouched() {
 		s.channels = nil
 	}
-	if len(s.channels) >= s.limits.Channels {
+	if len(s.channels) >= s.limits.Channels && !s.abandon() {
 		return false, fmt.Errorf("%w event channels", ErrTooMany)
 	}
-	c := newChannel(instance)
+	c := newChannel(instance, s.seen)
 	c.opened = true
 	s.channels = append(s.channels, c)
 	return true, nil
 }
 
+// abandonedAfter is how long a channel must not have been used before another
+// may take its place: a client that is there asks again at once.
+const abandonedAfter = time.Minute
+
+// abandon closes the channel that was not used for the longest time, so that
+// tabs that were closed without a word do not keep new ones out. It reports
+// whether there was one.
+func (s *Session) abandon() bool {
+	oldest := -1
+	for i := range s.channels {
+		if c := &s.channels[i]; c.parked.ticket == 0 && s.seen-c.quiet >= int64(abandonedAfter) &&
+			(oldest < 0 || c.quiet < s.channels[oldest].quiet) {
+			oldest = i
+		}
+	}
+	if oldest >= 0 {
+		s.channels = slices.Delete(s.channels, oldest, oldest+1)
+	}
+	return oldest >= 0
+}
+
 // CloseChannel ends a channel with what it holds and returns how many are
-// left. The P-GET parked in it is woken, and its Look says Replaced.
+// left. The P-GET parked in it is woken, and its Look says Closed.
 func (s *Session) CloseChannel(instance string, now time.Time) (left int) {
 	t := s.at(now)
 	s.advance(t)
@@ -94,13 +117,14 @@ func (s *Session) Arrive(instance string, p Poll, now time.Time) (Verdict, error
 	if c == nil {
 		return Verdict{}, fmt.Errorf("the event channel is %w", ErrNotFound)
 	}
-	s.used, s.reset, s.quiet = true, false, t
+	s.used, s.reset, s.quiet, c.quiet = true, false, t, t
 	waits := c.parked.ticket != 0
 	if p.Ack == c.next && waits && p.Priority < c.parked.priority {
 		return Verdict{Replaced: true}, nil
 	}
 	if p.Ack == c.next || !waits {
 		c.setTimers(p) // else they would change those of the one that waits
+		s.warnEarlier(c.medium)
 	}
 	if c.sent != nil && p.Ack == c.sent.NextAck {
 		c.sent = nil
@@ -120,16 +144,21 @@ func (s *Session) Arrive(instance string, p Poll, now time.Time) (Verdict, error
 	return s.look(c, t), nil
 }
 
-// Look says what becomes of a parked P-GET. Replaced is the answer also if its
-// channel was closed.
+// Look says what becomes of a parked P-GET.
 func (s *Session) Look(instance string, ticket uint64, now time.Time) Verdict {
 	t := s.at(now)
 	s.advance(t)
 	c := s.waiting(instance, ticket)
 	if c == nil {
-		return Verdict{Replaced: true}
+		return s.unseated(instance)
 	}
 	return s.look(c, t)
+}
+
+// unseated is the verdict on a P-GET that does not wait any more.
+func (s *Session) unseated(instance string) Verdict {
+	closed := s.channel(instance) == nil
+	return Verdict{Closed: closed, Replaced: !closed}
 }
 
 // Leave is told when the connection of a parked P-GET is gone.
@@ -137,7 +166,7 @@ func (s *Session) Leave(instance string, ticket uint64, now time.Time) {
 	t := s.at(now)
 	if c := s.waiting(instance, ticket); c != nil {
 		c.parked = parked{}
-		s.quiet = t
+		s.quiet, c.quiet = t, t
 	}
 	s.advance(t)
 }
@@ -148,7 +177,7 @@ func (s *Session) Release(instance string, ticket uint64, now time.Time) Verdict
 	s.advance(t)
 	c := s.waiting(instance, ticket)
 	if c == nil {
-		return Verdict{Replaced: true}
+		return s.unseated(instance)
 	}
 	return s.answer(c, t)
 }
@@ -198,7 +227,7 @@ func (s *Session) look(c *channel, t int64) Verdict {
 func (s *Session) answer(c *channel, t int64) Verdict {
 	ack := c.parked.ack
 	c.parked = parked{}
-	s.quiet = t
+	s.quiet, c.quiet = t, t
 	if ack != c.next {
 		return Verdict{Package: c.resync(ack)}
 	}
@@ -297,6 +326,7 @@ func (c *channel) untouched() bool {
 
 func (c *channel) shift(by int64) {
 	c.queue.shift(by)
+	c.quiet += by
 	if c.parked.ticket != 0 {
 		c.parked.deadline += by
 		c.parked.until += by

@@ -283,7 +283,7 @@ func TestEveryInstanceHasAChannelOfItsOwn(t *testing.T) {
 
 	require.Equal(t, 1, s.CloseChannel("a", at(6)))
 	require.Equal(t, []session.Wake{{Instance: "a", At: at(6)}}, s.TakeWakes(at(6)))
-	require.True(t, s.Look("a", a.Ticket, at(6)).Replaced)
+	require.Equal(t, session.Verdict{Closed: true}, s.Look("a", a.Ticket, at(6)))
 	require.Equal(t, 1, s.CloseChannel("a", at(6)))
 	require.Equal(t, 0, s.CloseChannel("b", at(6)))
 }

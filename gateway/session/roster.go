@@ -30,7 +30,7 @@ func (s *Session) StartContactsAndGroups(d time.Duration, r Roster, now time.Tim
 		fresh.lease = s.roster.lease
 		s.enqueue(t, difference(s.roster.groups, fresh.groups)...)
 	}
-	fresh.extend(t, d, MaxContactsAndGroups)
+	fresh.extend(t, d, MaxContactsAndGroups, s.slowest())
 	s.roster = &fresh
 	return instant(fresh.expires)
 }

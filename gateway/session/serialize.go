@@ -50,6 +50,7 @@ type storedChannel struct {
 	Next     int64         `json:"next"`
 	Sent     *Package      `json:"sent,omitempty"`
 	Burnt    int64         `json:"burnt,omitempty"`
+	Quiet    int64         `json:"quiet,omitempty"`
 	Low      time.Duration `json:"low"`
 	Medium   time.Duration `json:"medium"`
 	Timeout  time.Duration `json:"timeout"`
@@ -108,7 +109,7 @@ func (s *Session) MarshalBinary() ([]byte, error) {
 
 func (c *channel) store() storedChannel {
 	d := storedChannel{
-		Instance: c.instance, Opened: c.opened, Resume: c.resume, Next: c.next, Sent: c.sent, Burnt: c.burnt,
+		Instance: c.instance, Opened: c.opened, Resume: c.resume, Next: c.next, Sent: c.sent, Burnt: c.burnt, Quiet: c.quiet,
 		Low: c.low, Medium: c.medium, Timeout: c.timeout,
 	}
 	if p := c.parked; p.ticket != 0 {
@@ -163,7 +164,7 @@ func (s *Session) UnmarshalBinary(b []byte) error {
 
 func (d *storedChannel) restore() channel {
 	c := channel{
-		instance: d.Instance, opened: d.Opened, resume: d.Resume, next: d.Next, sent: d.Sent, burnt: d.Burnt,
+		instance: d.Instance, opened: d.Opened, resume: d.Resume, next: d.Next, sent: d.Sent, burnt: d.Burnt, quiet: d.Quiet,
 		low: d.Low, medium: d.Medium, timeout: d.Timeout,
 	}
 	if p := d.Parked; p != nil {

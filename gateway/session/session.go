@@ -44,7 +44,7 @@ const clockTolerance = 5 * time.Second
 // nothing used it.
 func New(now time.Time, l Limits) *Session {
 	t := now.UnixNano()
-	return &Session{limits: l.withDefaults(), seen: t, quiet: t, channels: []channel{newChannel("")}}
+	return &Session{limits: l.withDefaults(), seen: t, quiet: t, channels: []channel{newChannel("", t)}}
 }
 
 func (l Limits) withDefaults() Limits {
@@ -145,10 +145,46 @@ type lease struct {
 }
 
 // extend adds d to what is left at t, with at most limit left afterwards. The
-// warning comes a tenth of d before the end, at least a minute.
-func (l *lease) extend(t int64, d, limit time.Duration) {
+// warning comes a tenth of d before the end, at least a minute, and early enough
+// to arrive with events that are held back for medium.
+func (l *lease) extend(t int64, d, limit, medium time.Duration) {
 	l.expires = min(max(l.expires, t)+int64(d), t+int64(limit))
 	l.warn = l.expires - max(int64(time.Minute), int64(d)/10)
+	l.warnBefore(medium)
+}
+
+// warnMargin is what a client has left, at the least, when a warning arrives
+// that was held back for as long as it asked.
+const warnMargin = 30 * time.Second
+
+// warnBefore brings a warning that is still to come forward so that it can be
+// held back for medium.
+func (l *lease) warnBefore(medium time.Duration) {
+	if l.warn != 0 {
+		l.warn = min(l.warn, l.expires-int64(medium+warnMargin))
+	}
+}
+
+// warnEarlier does so for everything that ends; a channel has begun to hold
+// events back for medium.
+func (s *Session) warnEarlier(medium time.Duration) {
+	for i := range s.subs {
+		s.subs[i].warnBefore(medium)
+	}
+	if s.roster != nil {
+		r := *s.roster
+		r.warnBefore(medium)
+		s.roster = &r
+	}
+}
+
+// slowest is the longest time a channel holds events of the medium class back.
+func (s *Session) slowest() time.Duration {
+	longest := DefaultMedium
+	for i := range s.channels {
+		longest = max(longest, s.channels[i].medium)
+	}
+	return longest
 }
 
 func (l *lease) shift(by int64) {

@@ -184,6 +184,49 @@ func TestLimitsRefuseTheWholeRequest(t *testing.T) {
 	require.True(t, created)
 	_, err = s.OpenChannel("b", start)
 	require.ErrorIs(t, err, session.ErrTooMany)
+
+	// One that nobody uses makes room for one that somebody needs.
+	v, err := s.Arrive("a", session.Poll{Ack: 1}, start.Add(time.Minute))
+	require.NoError(t, err)
+	created, err = s.OpenChannel("b", start.Add(2*time.Minute))
+	require.NoError(t, err)
+	require.True(t, created)
+	require.Zero(t, s.Position(""))
+	require.Nil(t, s.Look("a", v.Ticket, start.Add(2*time.Minute)).Package, "a channel with a P-GET is in use")
+}
+
+func TestAWarningComesBeforeTheEndHoweverLongEventsAreHeldBack(t *testing.T) {
+	for name, first := range map[string]bool{"timers set before the subscription": true, "and after it": false} {
+		t.Run(name, func(t *testing.T) {
+			s := session.New(start, session.Limits{})
+			subscribe := func() {
+				_, err := s.Subscribe("s", []string{"1"}, 10*time.Minute, start)
+				require.NoError(t, err)
+			}
+			if !first {
+				subscribe()
+			}
+			v, err := s.Arrive("", session.Poll{Ack: 1, Medium: 2 * time.Minute, Timeout: 20 * time.Minute}, start)
+			require.NoError(t, err)
+			if first {
+				subscribe()
+			}
+			var told []string
+			for now := start; now.Before(start.Add(10 * time.Minute)); now = now.Add(5 * time.Second) {
+				s.Tick(now)
+				if v = s.Look("", v.Ticket, now); v.Package != nil {
+					for _, e := range v.Package.Events {
+						if e.Kind == session.PresenceSubscription {
+							told = append(told, e.Type.String())
+						}
+					}
+					v, err = s.Arrive("", session.Poll{Ack: v.Package.NextAck}, now)
+					require.NoError(t, err)
+				}
+			}
+			require.Equal(t, []string{"added", "updated"}, told)
+		})
+	}
 }
 
 func TestContactsAndGroupsTellsWhoCameAndWent(t *testing.T) {

@@ -58,7 +58,7 @@ func (s *Session) SubscribeGroup(group string, addresses []string, d time.Durati
 		return Subscription{}, false, fmt.Errorf("%w members", ErrTooMany)
 	}
 	s.subs[i].barred = nil
-	s.subs[i].extend(t, d, MaxSubscription)
+	s.subs[i].extend(t, d, MaxSubscription, s.slowest())
 	s.follow(i, members, t)
 	return s.view(i), false, nil
 }
@@ -70,7 +70,7 @@ func (s *Session) Extend(id string, d time.Duration, now time.Time) (Subscriptio
 	if err != nil {
 		return Subscription{}, err
 	}
-	s.subs[i].extend(t, d, MaxSubscription)
+	s.subs[i].extend(t, d, MaxSubscription, s.slowest())
 	return s.view(i), nil
 }
 
@@ -183,7 +183,7 @@ func (s *Session) begin(sub subscription, members []address, d time.Duration, t 
 	case len(members) > s.limits.Members:
 		return Subscription{}, fmt.Errorf("%w members", ErrTooMany)
 	}
-	sub.extend(t, d, MaxSubscription)
+	sub.extend(t, d, MaxSubscription, s.slowest())
 	s.subs = append(s.subs, sub)
 	i := len(s.subs) - 1
 	s.join(i, members, t, true)

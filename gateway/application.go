@@ -123,6 +123,9 @@ func (g *Gateway) DeleteApplication(ctx context.Context, p Principal, id, instan
 	}
 	if instance != "" {
 		left, err := update(ctx, g, app, func(s *session.Session) (int, error) {
+			if s.Position(instance) == 0 {
+				return 0, noInstance()
+			}
 			return s.CloseChannel(instance, g.clock.Now()), nil
 		})
 		if err != nil || left > 0 {

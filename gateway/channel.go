@@ -15,6 +15,9 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 	var v session.Verdict
 	arrive := func(s *session.Session) (err error) {
 		v, err = s.Arrive(instance, poll, g.clock.Now())
+		if errors.Is(err, session.ErrNotFound) {
+			return noInstance()
+		}
 		return err
 	}
 	// Registered before the session is asked, so that no wake is missed.
@@ -34,6 +37,8 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 			return v.Package, nil
 		case v.Replaced:
 			return nil, &Error{Reason: PGetReplaced, Message: "Another request for events has taken the place of this one."}
+		case v.Closed:
+			return nil, noInstance()
 		}
 		parked.Until(v.Until)
 		step := look
@@ -92,12 +97,17 @@ func (g *Gateway) Position(ctx context.Context, app Application, instance string
 	return update(ctx, g, app, func(s *session.Session) (int64, error) {
 		ack := s.Position(instance)
 		if ack == 0 {
-			return 0, &Error{Reason: NotFound, Message: "The application has no such instance."}
+			return 0, noInstance()
 		}
 		return ack, nil
 	})
 }
 
-// Drain releases all parked P-GETs, spread evenly over spread, and answers
-// later ones at once. It is for the time before the process ends.
-func (g *Gateway) Drain(spread time.Duration) { g.drain.start(spread) }
+func noInstance() error {
+	return &Error{Reason: NotFound, Message: "The application has no such instance."}
+}
+
+// Drain releases all parked P-GETs, spread evenly over spread. Ones that arrive
+// meanwhile are released in what is left of it, later ones at once. It is for
+// the time before the process ends; only the first call counts.
+func (g *Gateway) Drain(spread time.Duration) { g.drain.start(g.clock.Now().Add(spread)) }

@@ -11,6 +11,7 @@ import (
 
 	"ucwagate/gateway/session"
 	"ucwagate/graphsrc"
+	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/mapping"
 )
@@ -20,6 +21,8 @@ import (
 type Source interface {
 	// Lookup finds a person by any of their addresses.
 	Lookup(ctx context.Context, address string) (graphsrc.User, error)
+	// Known is Lookup without asking: it finds whom the source remembers.
+	Known(address string) (graphsrc.User, bool)
 	// User reads a person by object id.
 	User(ctx context.Context, id string) (graphsrc.User, error)
 	// Presence returns the last reading of a person, read anew if it is no
@@ -114,6 +117,13 @@ func New(o Options) (*Gateway, error) {
 	if o.Limits.Contacts <= 0 {
 		o.Limits.Contacts = 250
 	}
+	// The store enforces these; errors name them.
+	if o.Limits.Session.Subscriptions <= 0 {
+		o.Limits.Session.Subscriptions = 100
+	}
+	if o.Limits.Session.Members <= 0 {
+		o.Limits.Session.Members = 250
+	}
 	if o.RosterInterval <= 0 {
 		o.RosterInterval = 5 * time.Minute
 	}
@@ -155,13 +165,16 @@ func (g *Gateway) Start(ctx context.Context) {
 	}
 	g.work.Go(func() { g.watch.run(ctx) })
 	g.work.Go(func() { g.every(ctx, tickEvery, g.tick) })
-	g.work.Go(func() { g.every(ctx, g.rosterEvery, g.rosters.refresh) })
+	// What is read again in the background does not compete with those who wait.
+	background := budget.WithLane(ctx, budget.Refresh)
+	g.work.Go(func() { g.every(background, g.rosterEvery, g.rosters.refresh) })
 }
 
 // Close ends what Start began. It releases parked P-GETs at once; Drain before
 // it spreads them.
 func (g *Gateway) Close() {
 	g.Drain(0)
+	g.drain.finish()
 	if g.stop != nil {
 		g.stop()
 	}

@@ -158,6 +158,7 @@ func (g *Gateway) lookup(ctx context.Context, address string) (clean string, t *
 	if u, err = t.Source.Lookup(ctx, clean); err != nil {
 		return "", nil, u, sourceError("The contact "+clean, err)
 	}
+	g.watch.learned(ctx, clean, u)
 	return clean, t, u, nil
 }
 

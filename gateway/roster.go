@@ -17,12 +17,14 @@ func (g *Gateway) roster(ctx context.Context, p Principal) (session.Roster, erro
 	var r session.Roster
 	for _, group := range groups {
 		members, err := g.memberAddresses(ctx, p, group)
-		if err != nil {
+		var e *Error
+		if err != nil && (!errors.As(err, &e) || e.Reason != TooManyContacts) {
 			return session.Roster{}, err
 		}
+		// A group that is too large to be shown is there all the same.
 		r.Groups = append(r.Groups, session.RosterGroup{
 			ID: group.ID, Rel: string(group.Kind), Name: group.Name,
-			List: group.Kind != DistributionGroup, Members: members,
+			List: group.Kind != DistributionGroup, Members: members, Unread: err != nil,
 		})
 	}
 	return r, nil
@@ -46,7 +48,7 @@ type rosters struct {
 	gateway *Gateway
 
 	mu       sync.Mutex
-	followed map[string]follower // by application id
+	followed map[string]*follower // by application id
 }
 
 type follower struct {
@@ -55,7 +57,7 @@ type follower struct {
 }
 
 func newRosters(g *Gateway) *rosters {
-	return &rosters{gateway: g, followed: make(map[string]follower)}
+	return &rosters{gateway: g, followed: make(map[string]*follower)}
 }
 
 // follow adds an application; it is dropped when nothing of it follows groups
@@ -63,13 +65,13 @@ func newRosters(g *Gateway) *rosters {
 func (r *rosters) follow(app Application, p Principal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.followed[app.ID] = follower{app, p}
+	r.followed[app.ID] = &follower{app, p}
 }
 
 // refresh reads everything that is followed once.
 func (r *rosters) refresh(ctx context.Context) {
 	r.mu.Lock()
-	list := make([]follower, 0, len(r.followed))
+	list := make([]*follower, 0, len(r.followed))
 	for _, f := range r.followed {
 		list = append(list, f)
 	}
@@ -80,7 +82,9 @@ func (r *rosters) refresh(ctx context.Context) {
 		}
 		if !r.update(ctx, f) {
 			r.mu.Lock()
-			delete(r.followed, f.app.ID)
+			if r.followed[f.app.ID] == f { // else it began to follow again meanwhile
+				delete(r.followed, f.app.ID)
+			}
 			r.mu.Unlock()
 		}
 	}
@@ -88,7 +92,7 @@ func (r *rosters) refresh(ctx context.Context) {
 
 // update brings one application up to date and reports whether it is to be
 // followed on.
-func (r *rosters) update(ctx context.Context, f follower) bool {
+func (r *rosters) update(ctx context.Context, f *follower) bool {
 	g := r.gateway
 	type needs struct {
 		groups []string
@@ -112,14 +116,19 @@ func (r *rosters) update(ctx context.Context, f follower) bool {
 		g.log.WarnContext(ctx, "groups could not be read again", "application", f.app.ID, "error", err)
 		return true
 	}
-	members := make(map[string][]string, len(latest.Groups))
+	members, large := make(map[string][]string, len(latest.Groups)), make(map[string]bool)
 	for _, group := range latest.Groups {
 		members[group.ID] = group.Members
+		if group.Unread {
+			large[group.ID] = true
+		}
 	}
 	_, err = update(ctx, g, f.app, func(s *session.Session) (struct{}, error) {
 		now := g.clock.Now()
 		for _, id := range n.groups {
-			s.SetGroupMembers(id, members[id], now)
+			if !large[id] { // one that grew too large keeps the members it had
+				s.SetGroupMembers(id, members[id], now)
+			}
 		}
 		s.SetRoster(latest, now)
 		return struct{}{}, nil

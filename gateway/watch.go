@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ucwagate/gateway/session"
@@ -32,8 +33,11 @@ type watch struct {
 	mu      sync.Mutex
 	targets map[string]*target     // by address
 	people  map[personID][]*target // by person: one person may have several addresses
-	queue   []*target              // to be looked up, first come first served
-	some    chan struct{}          // receives when queue was empty
+	queue   []*target              // to be looked up
+	newest  bool                   // whose turn it is: the newest's or the oldest's
+	again   []*target              // to be looked up once more, when queue is empty
+	some    chan struct{}          // receives when both were empty
+	waiting atomic.Int64           // targets that are not looked up yet
 }
 
 type personID struct {
@@ -67,18 +71,58 @@ func (w *watch) interest(address string, watched bool) {
 		tenant := w.gateway.tenantOf(address)
 		t = &target{address: address, since: w.gateway.clock.Now(), person: personID{tenant: tenant}}
 		w.targets[address] = t
-		if tenant != nil { // nobody can be found in a domain that is not served
-			w.enqueue(t)
+		if tenant == nil { // nobody can be found in a domain that is not served
+			return
 		}
+		w.waiting.Add(1)
+		if u, ok := tenant.Source.Known(address); ok {
+			w.found(t, u)
+			return
+		}
+		w.queue = append(w.queue, t)
+		w.rouse()
 	case !watched && t != nil:
 		delete(w.targets, address)
 		w.drop(t)
 	}
 }
 
-// enqueue and drop are called with the lock held.
-func (w *watch) enqueue(t *target) {
-	w.queue = append(w.queue, t)
+// learned is told of a person who was looked up for somebody who waits; an
+// address of theirs that is still in the queue need not be looked up again.
+func (w *watch) learned(ctx context.Context, address string, u graphsrc.User) {
+	if w.waiting.Load() == 0 { // mostly; then it costs nothing
+		return
+	}
+	w.mu.Lock()
+	t := w.targets[address]
+	waits := t != nil && t.person.id == "" && t.person.tenant != nil
+	if waits {
+		w.found(t, u)
+	}
+	w.mu.Unlock()
+	if waits {
+		w.lookAgain(context.WithoutCancel(ctx), t)
+	}
+}
+
+// found begins to watch a person. The lock is held, so that the source's Watch
+// cannot overtake its Unwatch.
+func (w *watch) found(t *target, u graphsrc.User) {
+	w.waiting.Add(-1)
+	if t.retry != nil {
+		t.retry.Stop()
+		t.retry = nil
+	}
+	t.person.id = u.ID
+	watchers := w.people[t.person]
+	w.people[t.person] = append(watchers, t)
+	if watchers == nil {
+		t.person.tenant.Source.Watch(u.ID)
+	}
+}
+
+// rouse and drop are called with the lock held.
+func (w *watch) rouse() {
 	select {
 	case w.some <- struct{}{}:
 	default:
@@ -91,6 +135,9 @@ func (w *watch) drop(t *target) {
 		t.retry.Stop()
 	}
 	if t.person.id == "" {
+		if t.person.tenant != nil {
+			w.waiting.Add(-1)
+		}
 		return
 	}
 	rest := w.people[t.person]
@@ -131,15 +178,11 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) next(ctx context.Context) *target {
 	for {
 		w.mu.Lock()
-		if len(w.queue) > 0 {
-			t := w.queue[0]
-			w.queue[0] = nil
-			w.queue = w.queue[1:]
-			w.mu.Unlock()
+		t := w.take()
+		w.mu.Unlock()
+		if t != nil {
 			return t
 		}
-		w.queue = nil // gives the memory of a burst back
-		w.mu.Unlock()
 		select {
 		case <-w.some:
 		case <-ctx.Done():
@@ -148,23 +191,50 @@ func (w *watch) next(ctx context.Context) *target {
 	}
 }
 
+// take removes the next target from the queues; nil if there is none. The
+// oldest and the newest are served in turns, so that a crowd of addresses
+// cannot keep out whoever comes after it. The lock is held.
+func (w *watch) take() *target {
+	var t *target
+	switch {
+	case len(w.queue) > 0 && w.newest:
+		last := len(w.queue) - 1
+		t, w.queue[last] = w.queue[last], nil
+		w.queue = w.queue[:last]
+	case len(w.queue) > 0:
+		t, w.queue[0] = w.queue[0], nil
+		w.queue = w.queue[1:]
+	case len(w.again) > 0:
+		t, w.again[0] = w.again[0], nil
+		w.again = w.again[1:]
+	default:
+		w.queue, w.again = nil, nil // gives the memory of a burst back
+	}
+	w.newest = !w.newest
+	return t
+}
+
 func (w *watch) resolve(ctx context.Context, t *target) {
 	w.mu.Lock()
-	gone, tenant := t.gone, t.person.tenant
+	done, tenant := t.gone || t.person.id != "", t.person.tenant
 	w.mu.Unlock()
-	if gone {
+	if done {
 		return
 	}
 	u, err := tenant.Source.Lookup(ctx, t.address)
-	if !w.settle(ctx, t, u, err) {
-		return
+	if w.settle(ctx, t, u, err) {
+		w.lookAgain(ctx, t)
 	}
+}
+
+// lookAgain raises the events for a person who is watched from now on.
+func (w *watch) lookAgain(ctx context.Context, t *target) {
 	// Whoever read the person before they were watched may have missed a change
 	// in between: they are told to look again. Mostly the look-up takes no time,
 	// and this is one with the event of the subscription itself.
 	kinds := []session.Kind{session.ContactPresence}
 	if w.gateway.clock.Now().Sub(t.since) > promptLookup {
-		kinds = append(kinds, session.ContactNote, session.ContactLocation)
+		kinds = append(kinds, session.ContactNote, session.ContactLocation, session.ContactSupportedModalities)
 	}
 	w.publish(ctx, t.address, kinds)
 }
@@ -181,17 +251,14 @@ func (w *watch) settle(ctx context.Context, t *target, u graphsrc.User, err erro
 	if t.gone || ctx.Err() != nil {
 		return false
 	}
+	if t.person.id != "" { // somebody else found them meanwhile
+		return true
+	}
 	if err != nil {
 		w.later(t, err)
 		return false
 	}
-	t.person.id = u.ID
-	watchers := w.people[t.person]
-	w.people[t.person] = append(watchers, t)
-	if watchers == nil {
-		// With the lock held, so that it cannot overtake an Unwatch.
-		t.person.tenant.Source.Watch(u.ID)
-	}
+	w.found(t, u)
 	return true
 }
 
@@ -211,7 +278,8 @@ func (w *watch) later(t *target, err error) {
 		defer w.mu.Unlock()
 		if !t.gone {
 			t.retry = nil
-			w.enqueue(t)
+			w.again = append(w.again, t)
+			w.rouse()
 		}
 	})
 }

@@ -49,6 +49,21 @@ func (s *Source) Lookup(ctx context.Context, address string) (User, error) {
 	return s.directory.lookup(ctx, address)
 }
 
+// Known is Lookup without asking: it finds a user whom the source remembers, by
+// a normalized address.
+func (s *Source) Known(address string) (User, bool) {
+	d := s.directory
+	if d.sync != nil {
+		if u, found, _ := d.sync.find(address); found {
+			return u, true
+		}
+	}
+	if r, ok := d.byAddress.recall(address); ok && r.err == nil {
+		return *r.value, true
+	}
+	return User{}, false
+}
+
 // User reads a user by object id. Nobody is KindNotFound. The user's lists are
 // shared and must not be changed.
 func (s *Source) User(ctx context.Context, id string) (User, error) {

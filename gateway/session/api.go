@@ -123,4 +123,7 @@ type RosterGroup struct {
 	// List is true for a group that is part of the contact list (myContacts).
 	List    bool
 	Members []string
+	// Unread says that the members could not be had, because the group is too
+	// large to be shown: what is known of them stays.
+	Unread bool
 }

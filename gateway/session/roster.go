@@ -59,8 +59,24 @@ func (s *Session) SetRoster(r Roster, now time.Time) {
 		return
 	}
 	fresh := roster{lease: s.roster.lease, groups: intern(r)}
+	for _, g := range r.Groups {
+		if g.Unread {
+			keepMembers(fresh.groups, s.roster.groups, g.ID, g.Rel)
+		}
+	}
 	s.enqueue(t, difference(s.roster.groups, fresh.groups)...)
 	s.roster = &fresh
+}
+
+// keepMembers gives a group of fresh the members that known has for it.
+func keepMembers(fresh, known []rosterGroup, id, rel string) {
+	for i := range fresh {
+		for _, k := range known {
+			if fresh[i].id == k.id && fresh[i].rel == k.rel && k.id == id && k.rel == rel {
+				fresh[i].members = k.members
+			}
+		}
+	}
 }
 
 // intern copies r; of two groups with the same id and rel the first counts.

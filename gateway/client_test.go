@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +31,23 @@ type world struct {
 	*gateway.Gateway
 	t       *testing.T
 	source  *source
+	store   *strict
 	clients int
+}
+
+// strict is a store that, like one in another process, does nothing for a
+// caller who has left. It counts.
+type strict struct {
+	gateway.Store
+	updates atomic.Int64
+}
+
+func (s *strict) Update(ctx context.Context, id string, f func(*session.Session) error) error {
+	s.updates.Add(1)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, id, f)
 }
 
 const tenantID = "7a1f2d3c-0000-4000-8000-000000000001"
@@ -51,9 +68,10 @@ func inBubble(t *testing.T, names string, f func(w *world), change ...func(*sett
 		o.memory.Clock, o.memory.Session = o.Clock, o.Limits.Session
 		store, err := memory.New(o.memory)
 		require.NoError(t, err)
-		o.Store = store
+		strict := &strict{Store: store}
+		o.Store = strict
 		if o.wrap != nil {
-			o.Store = o.wrap(store)
+			o.Store = o.wrap(strict)
 		}
 		g, err := gateway.New(o.Options)
 		require.NoError(t, err)
@@ -64,12 +82,16 @@ func inBubble(t *testing.T, names string, f func(w *world), change ...func(*sett
 			synctest.Wait()
 			require.Empty(t, src.misused())
 		})
-		f(&world{Gateway: g, t: t, source: src})
+		f(&world{Gateway: g, t: t, source: src, store: strict})
 	})
 }
 
 // pass lets time go by.
-func pass(d time.Duration) { <-time.After(d) }
+func pass(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
+}
 
 func principal(name string) gateway.Principal { return gateway.Principal{Address: address(name)} }
 

@@ -123,6 +123,20 @@ func TestTheContactListHasEverybodyOnce(t *testing.T) {
 	}, everything)
 }
 
+func TestNobodyIsAContactOfTheirOwnWhateverTheAddress(t *testing.T) {
+	inBubble(t, furnished, func(w *world) {
+		w.source.hire("me", "alias@contoso.com")
+		furnish(w)
+		team, err := w.Group(w.t.Context(), principal("alias"), "team-1")
+		require.NoError(w.t, err)
+		contacts, err := w.GroupContacts(w.t.Context(), principal("alias"), team)
+		require.NoError(w.t, err)
+		require.Len(w.t, contacts, 2)
+		require.Equal(w.t, "ana@contoso.com", contacts[0].Address)
+		require.Equal(w.t, "bo@contoso.com", contacts[1].Address)
+	}, everything)
+}
+
 func TestAGroupThatCannotBeReadIsNotEmpty(t *testing.T) {
 	inBubble(t, furnished, func(w *world) {
 		furnish(w)

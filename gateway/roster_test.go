@@ -147,9 +147,10 @@ func TestGroupsAreReadOnlyForThoseWhoFollowThem(t *testing.T) {
 				require.Equal(w.t, before+3, w.source.count("GroupMembers"))
 				c.end(w, me)
 				pass(2 * time.Minute)
-				before = w.source.count("GroupMembers")
+				before, updates := w.source.count("GroupMembers"), w.store.updates.Load()
 				pass(10 * time.Minute)
 				require.Equal(w.t, before, w.source.count("GroupMembers"))
+				require.Less(w.t, w.store.updates.Load()-updates, int64(5), "nor is the application asked about it each time")
 			}, withGroups)
 		})
 	}

@@ -96,7 +96,9 @@ func (a *App) Start(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, a.cfg.Server.DrainTime+a.cfg.Server.ShutdownGrace)
 		defer cancel()
 		if err := a.server.Shutdown(ctx); err != nil {
-			return errors.Join(err, a.server.Close())
+			// Also where a client opened a connection and never used it.
+			a.log.WarnContext(ctx, "connections were still open at the end of the grace and are closed", "error", err)
+			return a.server.Close()
 		}
 		return nil
 	})

@@ -81,7 +81,7 @@ func (s *Server) sendPackage(k *call, p *session.Package, instance string) error
 	}
 	h["Content-Type"] = k.value(1, k.format.ContentType)
 	h["Content-Length"] = k.value(2, strconv.Itoa(len(*buf)))
-	writeBody(k.Response(), k.Request(), http.StatusOK, *buf)
+	s.deliver(k.Response(), k.Request(), http.StatusOK, *buf)
 	return nil
 }
 

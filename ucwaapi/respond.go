@@ -13,13 +13,14 @@ import (
 // the map as they are: clients read WWW-Authenticate, X-Ms-diagnostics and the
 // like in exactly this spelling, and Go would write them in another.
 type headers struct {
-	noCache, serverFQDN, version, noSniff, pragma, expires []string
+	noCache, serverFQDN, version, noSniff, pragma, expires, vary []string
 }
 
 func newHeaders(serverName string) headers {
 	return headers{
 		noCache: []string{"no-cache"}, serverFQDN: []string{serverName}, version: []string{"2.0"},
 		noSniff: []string{"nosniff"}, pragma: []string{"no-cache"}, expires: []string{"-1"},
+		vary: []string{"Accept-Encoding"},
 	}
 }
 
@@ -61,7 +62,7 @@ func (s *Server) send(k *call, status int, r *representation.Resource) error {
 	// answer.
 	h["Content-Type"] = k.value(1, k.format.ContentType)
 	h["Content-Length"] = k.value(2, strconv.Itoa(len(*buf)))
-	writeBody(w, k.Request(), status, *buf)
+	s.deliver(w, k.Request(), status, *buf)
 	return nil
 }
 
@@ -123,7 +124,7 @@ func (s *Server) writeReason(w http.ResponseWriter, r *http.Request, e *represen
 	}
 	h["Content-Type"] = []string{format.ContentType}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	writeBody(w, r, status, body)
+	s.deliver(w, r, status, body)
 }
 
 // matchesETag compares leniently: clients send tags quoted, unquoted, weak.

@@ -62,6 +62,7 @@ type Server struct {
 	buffers sync.Pool
 
 	nextWithResync bool
+	compressor     compressor
 }
 
 // New builds a server.

@@ -2,11 +2,15 @@ package demo_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -229,5 +233,30 @@ func TestTheDemonstrationDescribesItself(t *testing.T) {
 	for _, contact := range d.Contacts {
 		p := c.get(app.child(t, "people").href + "/" + strings.TrimPrefix(contact.URI, "sip:") + "/presence")
 		require.Equal(t, contact.Availability, p.text("availability"), contact.URI)
+	}
+}
+
+// TestAnswersAreCompressedForWhoAsks reads raw answers: the client library
+// would decompress them unseen.
+func TestAnswersAreCompressedForWhoAsks(t *testing.T) {
+	d := start(t, nil)
+	c := newClient(t, d, asJSON)
+	app := c.application(d)
+	for _, href := range []string{"/", app.href, app.href + "/events?ack=99", app.href + "/people/nobody@contoso.test"} {
+		plain := c.do(http.MethodGet, href, "", "", func(r *http.Request) { r.Header.Set("Accept-Encoding", "identity") })
+		require.Empty(t, plain.header.Get("Content-Encoding"))
+		require.Equal(t, "Accept-Encoding", plain.header.Get("Vary"))
+		for _, asks := range []string{"gzip", "gzip, deflate", "deflate, GZIP;q=0.5"} {
+			packed := c.do(http.MethodGet, href, "", "", func(r *http.Request) { r.Header.Set("Accept-Encoding", asks) })
+			require.Equal(t, plain.status, packed.status)
+			require.Equal(t, "gzip", packed.header.Get("Content-Encoding"), asks)
+			require.Equal(t, strconv.Itoa(len(packed.body)), packed.header.Get("Content-Length"))
+			z, err := gzip.NewReader(bytes.NewReader(packed.body))
+			require.NoError(t, err)
+			body, err := io.ReadAll(z)
+			require.NoError(t, err)
+			require.Equal(t, string(plain.body), string(body))
+		}
+		require.Empty(t, c.do(http.MethodGet, href, "", "", func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip;q=0") }).header.Get("Content-Encoding"))
 	}
 }

@@ -53,6 +53,7 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+	$(GO) run ./cmd/ucwaload
 
 # golden rewrites the golden files; read the difference before you commit it.
 golden:

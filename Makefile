@@ -9,7 +9,8 @@ NEEDED   := gcc:gcc libc6-dev:/usr/include/stdio.h
 
 .PHONY: demo build test deps check fuzz bench golden image clean
 
-demo: build
+demo:
+	$(GO) build -o bin/ucwagate ./cmd/ucwagate
 	@exec bin/ucwagate demo $(DEMOFLAGS)
 
 build:

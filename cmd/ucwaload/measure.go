@@ -314,19 +314,8 @@ func (b *bench) measureBare(ctx context.Context, like *result) (*result, error) 
 	hc := newHTTPClient()
 	defer hc.CloseIdleConnections()
 	err = b.wakeAll(p, r, func(a audience) (round, error) {
-		if err := f.quiet(ctx, 500*time.Millisecond); err != nil {
-			return round{}, err
-		}
-		due := time.Now()
 		to := fmt.Sprintf("%s/wake?from=%d&n=%d&bytes=%d", base, a.from, a.n, max(0, like.answerBytes-bareHead))
-		if err := post(ctx, hc, to, nil); err != nil {
-			return round{}, err
-		}
-		times, err := f.collect(ctx, a, 30*time.Second, "")
-		if err != nil {
-			return round{}, err
-		}
-		return newRound(times, due), nil
+		return wakeBare(ctx, hc, to, f, a)
 	})
 	if err != nil {
 		return nil, err
@@ -336,4 +325,20 @@ func (b *bench) measureBare(ctx context.Context, like *result) (*result, error) 
 	}
 	r.answerBytes = members[0].size
 	return r, nil
+}
+
+// wakeBare wakes an audience by one request and notes when it is told.
+func wakeBare(ctx context.Context, hc *http.Client, to string, f *fleet, a audience) (round, error) {
+	if err := f.quiet(ctx, 500*time.Millisecond); err != nil {
+		return round{}, err
+	}
+	due := time.Now()
+	if err := post(ctx, hc, to, nil); err != nil {
+		return round{}, err
+	}
+	times, err := f.collect(ctx, a, 30*time.Second, "")
+	if err != nil {
+		return round{}, err
+	}
+	return newRound(times, due), nil
 }

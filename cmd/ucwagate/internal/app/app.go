@@ -79,7 +79,9 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.domain.Start(context.WithoutCancel(ctx))
 	a.onStop("gateway", func(context.Context) error { a.domain.Close(); return nil })
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Server.Listen)
+	// Parked P-GETs are quiet for minutes; probing thousands of them every 15 s,
+	// as is Go's default, would be most of the traffic.
+	l, err := (&net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle}}).Listen(ctx, "tcp", a.cfg.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("opening the listener: %w", err)
 	}
@@ -147,6 +149,9 @@ func (a *App) Stop(ctx context.Context) error {
 	a.cleanups = nil
 	return errors.Join(errs...)
 }
+
+// keepAliveIdle is how long a connection is quiet before it is probed.
+const keepAliveIdle = 75 * time.Second
 
 func (a *App) onStop(name string, run func(context.Context) error) {
 	a.cleanups = append(a.cleanups, cleanup{name, run})

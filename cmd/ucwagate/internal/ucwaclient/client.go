@@ -1,7 +1,7 @@
 // Package ucwaclient is a small UCWA client: it signs in, creates an
 // application, subscribes to presence and follows the event channel. It
-// follows links only and builds no path of its own. The watch command, the
-// end-to-end tests and the load program use it.
+// follows links only and builds no path of its own. The watch command and the
+// end-to-end tests use it.
 //
 // It must never know the gateway: any UCWA server will do.
 package ucwaclient

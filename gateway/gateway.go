@@ -118,12 +118,7 @@ func New(o Options) (*Gateway, error) {
 		o.Limits.Contacts = 250
 	}
 	// The store enforces these; errors name them.
-	if o.Limits.Session.Subscriptions <= 0 {
-		o.Limits.Session.Subscriptions = 100
-	}
-	if o.Limits.Session.Members <= 0 {
-		o.Limits.Session.Members = 250
-	}
+	o.Limits.Session = o.Limits.Session.WithDefaults()
 	if o.RosterInterval <= 0 {
 		o.RosterInterval = 5 * time.Minute
 	}

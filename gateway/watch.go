@@ -344,13 +344,8 @@ func (g *Gateway) differences(tenant *Tenant, c graphsrc.Change) []session.Kind 
 	if before.Location != after.Location {
 		kinds = append(kinds, session.ContactLocation)
 	}
-	if !c.First && reachable(before) != reachable(after) {
+	if !c.First && before.Reachable() != after.Reachable() {
 		kinds = append(kinds, session.ContactSupportedModalities)
 	}
 	return kinds
-}
-
-// reachable says whether somebody can be sent a message now.
-func reachable(c mapping.Contact) bool {
-	return c.Availability != mapping.Offline && c.Availability != mapping.NoAvailability
 }

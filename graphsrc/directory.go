@@ -52,16 +52,8 @@ func (s *Source) Lookup(ctx context.Context, address string) (User, error) {
 // Known is Lookup without asking: it finds a user whom the source remembers, by
 // a normalized address.
 func (s *Source) Known(address string) (User, bool) {
-	d := s.directory
-	if d.sync != nil {
-		if u, found, _ := d.sync.find(address); found {
-			return u, true
-		}
-	}
-	if r, ok := d.byAddress.recall(address); ok && r.err == nil {
-		return *r.value, true
-	}
-	return User{}, false
+	u, found, _ := s.directory.known(address)
+	return u, found
 }
 
 // User reads a user by object id. Nobody is KindNotFound. The user's lists are
@@ -78,17 +70,12 @@ func (d *directory) lookup(ctx context.Context, address string) (User, error) {
 	if _, ours := d.domains[domainOf(address)]; len(d.domains) > 0 && !ours {
 		return User{}, &Error{Op: "find user", Kind: KindNotFound, Code: CodeForeignDomain, Message: "the domain is not one of this tenant"}
 	}
-	if d.sync != nil {
-		u, found, complete := d.sync.find(address)
-		if found {
-			return u, nil
-		}
-		if complete {
-			return User{}, &Error{Op: "find user", Kind: KindNotFound, Message: "nobody in the synchronized directory has the address"}
-		}
-	}
-	if r, ok := d.byAddress.recall(address); ok && r.err == nil {
-		return *r.value, nil
+	known, found, nobody := d.known(address)
+	switch {
+	case found:
+		return known, nil
+	case nobody:
+		return User{}, &Error{Op: "find user", Kind: KindNotFound, Message: "nobody in the synchronized directory has the address"}
 	}
 	u, err := d.byAddress.get(ctx, address, func(ctx context.Context) (*User, error) {
 		u, err := d.finder.find(ctx, address)
@@ -103,6 +90,19 @@ func (d *directory) lookup(ctx context.Context, address string) (User, error) {
 		return User{}, err
 	}
 	return *u, nil
+}
+
+// known looks an address up in memory. nobody says that there is no need to ask.
+func (d *directory) known(address string) (u User, found, nobody bool) {
+	if d.sync != nil {
+		if u, found, complete := d.sync.find(address); found || complete {
+			return u, found, !found
+		}
+	}
+	if r, ok := d.byAddress.recall(address); ok && r.err == nil {
+		return *r.value, true, false
+	}
+	return User{}, false, false
 }
 
 func (d *directory) user(ctx context.Context, k userKey) (User, error) {

@@ -76,6 +76,11 @@ type Contact struct {
 	Indefinite bool
 }
 
+// Reachable says whether the person can be sent a message now.
+func (c Contact) Reachable() bool {
+	return c.Availability != Offline && c.Availability != NoAvailability
+}
+
 // Activity is a well-known UCWA token, which clients localize, or a phrase that
 // has a text in every culture of Cultures. The zero value is "left out".
 // Activities are comparable with ==.

@@ -56,7 +56,7 @@ func (s *Server) contactPresence(k *call) error {
 		r.Set("activity", p.Activity.In(k.culture()))
 	}
 	return s.send(k, http.StatusOK, r.
-		Set("deviceType", "Unknown").
+		Set("deviceType", mapping.DeviceType).
 		SetTime("lastActive", p.LastActive))
 }
 
@@ -92,7 +92,7 @@ func (s *Server) contactSupportedModalities(k *call) error {
 		return err
 	}
 	var modalities []string
-	if p.Availability != mapping.Offline && p.Availability != mapping.NoAvailability {
+	if p.Reachable() {
 		modalities = append(modalities, "Messaging")
 	}
 	if who.WorkPhone != "" || who.MobilePhone != "" {

@@ -2,6 +2,7 @@ package ucwaapi
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -37,6 +38,15 @@ func (a allowedOrigins) check(header []string, own string) error {
 		}
 	}
 	return nil
+}
+
+// checkOrigin refuses a request for a page of another domain that is not allowed.
+func (s *Server) checkOrigin(r *http.Request) error {
+	page := r.Header["X-Ms-Origin"]
+	if page == nil { // mostly; the gateway's own origin need not be found then
+		return nil
+	}
+	return s.allowed.check(page, s.origin.of(r))
 }
 
 // canonicalOrigin writes an origin in one way: lower case, no default port, no

@@ -70,18 +70,13 @@ func (s *Server) poll(k *call) (p session.Poll, instance string, err error) {
 
 // sendPackage answers a P-GET.
 func (s *Server) sendPackage(k *call, p *session.Package, instance string) error {
-	h := k.Response().Header()
-	s.header.common(h)
-	buf := s.buffers.Get().(*[]byte)
-	defer s.putBuffer(buf)
-	if k.format.XML {
-		*buf = appendPackageXML((*buf)[:0], k.links, p, instance, s.nextWithResync)
-	} else {
-		*buf = appendPackageJSON((*buf)[:0], k.links, p, instance, s.nextWithResync)
-	}
-	h["Content-Type"] = k.value(1, k.format.ContentType)
-	h["Content-Length"] = k.value(2, strconv.Itoa(len(*buf)))
-	s.deliver(k.Response(), k.Request(), http.StatusOK, *buf)
+	s.header.common(k.Response().Header())
+	s.encode(k, http.StatusOK, func(dst []byte) []byte {
+		if k.format.XML {
+			return appendPackageXML(dst, k.links, p, instance, s.nextWithResync)
+		}
+		return appendPackageJSON(dst, k.links, p, instance, s.nextWithResync)
+	})
 	return nil
 }
 

@@ -12,7 +12,6 @@ const (
 	applicationsPath      = "/ucwa/oauth/v1/applications"
 	aliasApplicationsPath = "/ucwa/v1/applications"
 	discoveryPath         = "/Autodiscover/AutodiscoverService.svc"
-	tokenPath             = "/WebTicket/oauthtoken"
 )
 
 // links builds the hrefs of one application. They are relative to the host,

@@ -51,19 +51,26 @@ func (s *Server) send(k *call, status int, r *representation.Resource) error {
 			return nil
 		}
 	}
+	s.encode(k, status, func(dst []byte) []byte {
+		if k.format.XML {
+			return representation.AppendXML(dst, r)
+		}
+		return representation.AppendJSON(dst, r)
+	})
+	return nil
+}
+
+// encode sends what appendBody makes, in the representation that was asked for.
+// Always with its length: one known client reads nothing from a chunked answer.
+func (s *Server) encode(k *call, status int, appendBody func([]byte) []byte) {
 	buf := s.buffers.Get().(*[]byte)
 	defer s.putBuffer(buf)
-	if k.format.XML {
-		*buf = representation.AppendXML((*buf)[:0], r)
-	} else {
-		*buf = representation.AppendJSON((*buf)[:0], r)
-	}
-	// Always with its length: one known client reads nothing from a chunked
-	// answer.
+	*buf = appendBody((*buf)[:0])
+	w := k.Response()
+	h := w.Header()
 	h["Content-Type"] = k.value(1, k.format.ContentType)
 	h["Content-Length"] = k.value(2, strconv.Itoa(len(*buf)))
 	s.deliver(w, k.Request(), status, *buf)
-	return nil
 }
 
 // sendCreated answers 201 with a resource and where it is: generic clients

@@ -98,7 +98,7 @@ func New(o Options) (*Server, error) {
 	s.register()
 	// The token service ends a path of its own: net/http's form and header
 	// rules, not Echo's.
-	s.echo.Any(strings.ToLower(tokenPath), s.tokenService(s.signIn.TokenService(s.origin.of)))
+	s.echo.Any(strings.ToLower(signin.TokenServicePath), s.tokenService(s.signIn.TokenService(s.origin.of)))
 	s.handler = s.recovered(lenientPaths(s.echo))
 	return s, nil
 }
@@ -135,10 +135,8 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		k := &call{Context: c, route: route, format: representation.Negotiate(r.Header["Accept"])}
-		if page := r.Header["X-Ms-Origin"]; page != nil {
-			if err := s.allowed.check(page, s.origin.of(r)); err != nil {
-				return err
-			}
+		if err := s.checkOrigin(r); err != nil {
+			return err
 		}
 		if route.access >= signedIn {
 			who, err := s.signIn.Authenticate(r)
@@ -176,10 +174,8 @@ func (s *Server) refuse(c echo.Context, err error) error {
 func (s *Server) tokenService(next http.Handler) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if page := r.Header["X-Ms-Origin"]; page != nil {
-			if err := s.allowed.check(page, s.origin.of(r)); err != nil {
-				return err
-			}
+		if err := s.checkOrigin(r); err != nil {
+			return err
 		}
 		defer limitReading(c.Response())()
 		next.ServeHTTP(c.Response(), r)

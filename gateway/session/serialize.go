@@ -134,7 +134,7 @@ func (s *Session) UnmarshalBinary(b []byte) error {
 		return fmt.Errorf("reading a stored session: %w", err)
 	}
 	n := Session{
-		limits: d.Limits.withDefaults(), seen: d.Seen, used: d.Used, reset: d.Reset, quiet: d.Quiet,
+		limits: d.Limits.WithDefaults(), seen: d.Seen, used: d.Used, reset: d.Reset, quiet: d.Quiet,
 		tickets: d.Tickets, wakes: d.Wakes,
 	}
 	for _, sub := range d.Subs {

@@ -44,10 +44,11 @@ const clockTolerance = 5 * time.Second
 // nothing used it.
 func New(now time.Time, l Limits) *Session {
 	t := now.UnixNano()
-	return &Session{limits: l.withDefaults(), seen: t, quiet: t, channels: []channel{newChannel("", t)}}
+	return &Session{limits: l.WithDefaults(), seen: t, quiet: t, channels: []channel{newChannel("", t)}}
 }
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns l with the defaults in place of what is not set.
+func (l Limits) WithDefaults() Limits {
 	whole := func(n *int, d int) {
 		if *n <= 0 {
 			*n = d

@@ -73,18 +73,25 @@ func (p publication) pair(allowed []words) (words, error) {
 		p.Availability, p.Activity, strings.Join(pairs, ", "))
 }
 
-// setPresence serves POST /users/{id}/presence/setPresence.
-func (t *Tenant) setPresence(c *call) (reply, error) {
-	index, err := t.publisher(c)
-	if err != nil {
-		return reply{}, err
+// sessionOf reads a request about the app's own presence session of a user.
+func (t *Tenant) sessionOf(c *call) (index int, p publication, err error) {
+	if index, err = t.publisher(c); err != nil {
+		return 0, p, err
 	}
-	var p publication
-	if err := c.readBody(&p); err != nil {
-		return reply{}, err
+	if err = c.readBody(&p); err != nil {
+		return 0, p, err
 	}
 	if !strings.EqualFold(p.SessionID, c.appID) {
-		return reply{}, badRequest("The sessionId must be the application's client id.")
+		return 0, p, badRequest("The sessionId must be the application's client id.")
+	}
+	return index, p, nil
+}
+
+// setPresence serves POST /users/{id}/presence/setPresence.
+func (t *Tenant) setPresence(c *call) (reply, error) {
+	index, p, err := t.sessionOf(c)
+	if err != nil {
+		return reply{}, err
 	}
 	allowed := sessionPairs
 	if t.cfg.AllowPresenting {
@@ -109,16 +116,9 @@ func (t *Tenant) setPresence(c *call) (reply, error) {
 
 // clearPresence serves POST /users/{id}/presence/clearPresence.
 func (t *Tenant) clearPresence(c *call) (reply, error) {
-	index, err := t.publisher(c)
+	index, _, err := t.sessionOf(c)
 	if err != nil {
 		return reply{}, err
-	}
-	var p publication
-	if err := c.readBody(&p); err != nil {
-		return reply{}, err
-	}
-	if !strings.EqualFold(p.SessionID, c.appID) {
-		return reply{}, badRequest("The sessionId must be the application's client id.")
 	}
 	if !t.presences.endSession(index, c.appID) {
 		return reply{}, &graphError{status: http.StatusNotFound, code: "NotFound", message: "The presence session was not found."}

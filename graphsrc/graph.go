@@ -2,6 +2,7 @@ package graphsrc
 
 import (
 	"context"
+	"time"
 
 	"ucwagate/mapping"
 )
@@ -111,6 +112,78 @@ type MailboxReader interface {
 	// Contacts returns the contacts of a folder; an empty folderID means the
 	// default folder.
 	Contacts(ctx context.Context, id, folderID string, limit int) ([]MailboxContact, error)
+}
+
+// Publisher says something about a user's presence. Errors are *Error.
+type Publisher interface {
+	// Publish performs one action of a user's presence resource; the session of
+	// setPresence and clearPresence is the application's own (its client id).
+	// lasts is the expiration of a set…Presence action; zero leaves it to Graph.
+	// The end of a session that does not exist is no error.
+	Publish(ctx context.Context, id string, action mapping.GraphAction, lasts time.Duration) error
+	// Permissions returns the application permissions that the token in use
+	// carries; nil if the token does not tell.
+	Permissions(ctx context.Context) ([]string, error)
+}
+
+// PublishPermission is the application permission that Publisher needs.
+const PublishPermission = "Presence.ReadWrite.All"
+
+// Photo is a user's photo in one size.
+type Photo struct {
+	Content []byte // as Graph sent it; shared, not to be changed
+	Type    string // media type, such as image/jpeg
+	ETag    string // of Graph, without quotes; empty if it sent none
+	// NotModified says that the photo is still the one of the tag asked with;
+	// the other fields are empty then.
+	NotModified bool
+}
+
+// PhotoSizes are the edges of the square photos Graph offers, in pixels,
+// ascending.
+//
+// Source: https://learn.microsoft.com/en-us/graph/api/profilephoto-get
+var PhotoSizes = []int{48, 64, 96, 120, 240, 360, 432, 504, 648}
+
+// PhotoReader reads photos. Errors are *Error.
+type PhotoReader interface {
+	// Photo reads a user's photo in one of PhotoSizes, unless it is still the
+	// one with the tag given (empty: none is known). No photo is KindNotFound.
+	Photo(ctx context.Context, id string, size int, etag string) (Photo, error)
+}
+
+// Searcher searches the directory by advanced queries (ConsistencyLevel:
+// eventual). At most top entries are returned; more says that Graph has others.
+// Errors are *Error.
+type Searcher interface {
+	// SearchUsers takes a $search expression, such as "displayName:ana".
+	SearchUsers(ctx context.Context, search string, top int) (users []User, more bool, err error)
+	// FilterUsers takes a $filter expression that needs an advanced query.
+	FilterUsers(ctx context.Context, filter string, top int) (users []User, more bool, err error)
+	// SearchGroups takes a $search expression over groups; only groups with a
+	// mail address are returned.
+	SearchGroups(ctx context.Context, search string, top int) (groups []Group, more bool, err error)
+	// Group reads one group by object id.
+	Group(ctx context.Context, id string) (Group, error)
+}
+
+// SearchQuery is what Source.Search looks for. Text or Mail is set.
+type SearchQuery struct {
+	// Text is a name or a part of one, a mail or SIP address, or a phone
+	// number, as a person types it.
+	Text string
+	// Mail is a mail address or its beginning.
+	Mail string
+	// Limit is the most entries returned, users and groups together; at least 1.
+	Limit int
+}
+
+// SearchResult is what was found: users first, then groups.
+type SearchResult struct {
+	Users  []User
+	Groups []Group
+	// More says that there are others beyond the limit.
+	More bool
 }
 
 // Graph is everything the source reads.

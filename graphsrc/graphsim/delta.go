@@ -45,7 +45,7 @@ func (t *Tenant) deltaUsers(c *call) (reply, error) {
 		return reply{}, err
 	}
 	selected := options{url.Values{"$select": {token.Select}}}.selected()
-	if err := c.checkSelection(selected); err != nil {
+	if err := c.checkUserSelection(selected); err != nil {
 		return reply{}, err
 	}
 	fault := t.faults.get().Delta

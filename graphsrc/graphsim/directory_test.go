@@ -104,13 +104,19 @@ func TestFiltersGraphRefusesAreRefused(t *testing.T) {
 		"endswith(mail,'x')":                           "Request_UnsupportedQuery",
 		"companyName eq 'Contoso'":                     "Request_UnsupportedQuery",
 		"officeLocation eq '1'":                        "Request_UnsupportedQuery",
+		"startsWith(mobilePhone,'+1')":                 "Request_UnsupportedQuery",
+		"businessPhones/any(p:startsWith(p,'+1'))":     "Request_UnsupportedQuery",
+		"startswith(businessPhones,'+1')":              "BadRequest",
 	} {
 		got := c.get("/users" + query("$filter", filter))
 		require.Equal(t, http.StatusBadRequest, got.status, filter)
 		require.Equal(t, code, got.code(t), filter)
 	}
 	advanced := c.with("ConsistencyLevel", "eventual")
-	for _, filter := range []string{"mail ne 'x'", "not(mail eq 'x')", "companyName eq 'Contoso'", "endswith(mail,'@contoso.test')"} {
+	for _, filter := range []string{
+		"mail ne 'x'", "not(mail eq 'x')", "companyName eq 'Contoso'", "endswith(mail,'@contoso.test')",
+		"startsWith(mobilePhone,'+1 ')", "businessPhones/any(p:startsWith(p,'+1 '))",
+	} {
 		got := advanced.good("/users" + query("$filter", filter, "$count", "true", "$top", "5"))
 		require.Positive(t, got["@odata.count"], filter)
 		require.Len(t, got["value"], 5)
@@ -128,9 +134,92 @@ func TestSearchNeedsTheConsistencyHeader(t *testing.T) {
 	require.Len(t, found, 1)
 	require.Equal(t, u.ID, found[0]["id"])
 	require.Equal(t, http.StatusBadRequest, advanced.get("/users"+query("$search", "Anna")).status)
-	require.Equal(t, http.StatusBadRequest, advanced.get("/users"+query("$search", `"officeLocation:1"`)).status)
+	for _, property := range []string{"shoeSize", "accountEnabled", "businessPhones"} {
+		got := advanced.get("/users" + query("$search", `"`+property+`:1"`))
+		require.Equal(t, http.StatusBadRequest, got.status, property)
+		require.Equal(t, "Request_UnsupportedQuery", got.code(t), property)
+	}
+	for property, text := range map[string]string{
+		"displayName": u.GivenName[:len(u.GivenName)-1], "givenName": u.GivenName, "surname": u.Surname, "mail": u.Mail[:5],
+		"userPrincipalName": strings.ToUpper(u.UserPrincipalName[:5]), "mobilePhone": u.MobilePhone, "proxyAddresses": "SMTP:" + u.Mail,
+	} {
+		found := advanced.all("/users" + query("$search", `"`+property+":"+text+`"`, "$select", "id"))
+		require.Contains(t, found, map[string]any{"id": u.ID}, property)
+	}
 	require.Equal(t, "200", string(advanced.get("/users/$count").body))
 	require.Equal(t, http.StatusBadRequest, c.get("/users/$count").status)
+}
+
+func TestPhonesAreFoundByTheirBeginning(t *testing.T) {
+	c := inside(t, Config{})
+	advanced := c.with("ConsistencyLevel", "eventual")
+	u := c.tenant.User(0)
+	for filter, number := range map[string]string{
+		"startsWith(mobilePhone,'%s')":             u.MobilePhone,
+		"businessPhones/any(p:startsWith(p,'%s'))": u.BusinessPhones[0],
+		"businessPhones/any(p:p eq '%s')":          u.BusinessPhones[0],
+	} {
+		filter = fmt.Sprintf(filter, number)
+		found := advanced.values("/users" + query("$filter", filter, "$count", "true", "$select", "id"))
+		require.Contains(t, found, map[string]any{"id": u.ID}, filter)
+	}
+	require.Equal(t, http.StatusOK, c.get("/users"+query("$filter", "businessPhones/any(p:p eq '"+u.BusinessPhones[0]+"')")).status)
+	for _, halves := range []*caller{c, advanced} { // the header or $count alone is not enough
+		options := []string{"$filter", "startsWith(mobilePhone,'+1')"}
+		if halves == c {
+			options = append(options, "$count", "true")
+		}
+		require.Equal(t, "Request_UnsupportedQuery", halves.get("/users"+query(options...)).code(t))
+	}
+}
+
+func TestGroupsAreSearchedAndFiltered(t *testing.T) {
+	c := inside(t, Config{Users: 400})
+	advanced := c.with("ConsistencyLevel", "eventual")
+	everything := c.all("/groups" + query("$top", "7"))
+	require.Len(t, everything, c.tenant.dir.Groups())
+	require.Equal(t, everything[0], func() map[string]any {
+		one := c.good("/groups/" + everything[0]["id"].(string))
+		delete(one, "@odata.context")
+		return one
+	}())
+	require.NotContains(t, everything[0], "@odata.type")
+	for _, page := range []map[string]any{
+		advanced.good("/groups" + query("$search", `"displayName:sales team"`, "$filter", "mailEnabled eq true", "$count", "true", "$top", "2", "$select", "id,displayName,mail")),
+		advanced.good("/groups" + query("$filter", "startswith(displayName,'Sales Team')", "$count", "true", "$top", "2", "$select", "id,displayName,mail")),
+	} {
+		require.InDelta(t, 5, page["@odata.count"], 0)
+		require.Contains(t, page, "@odata.nextLink")
+		for _, g := range list(t, page) {
+			require.Len(t, g, 3)
+			require.Contains(t, g["displayName"], "Sales Team")
+		}
+	}
+	for expression, want := range map[string]int{
+		`"displayName:Department"`: 8, `"displayName:Sales Department"`: 1, `"displayName:lighthouse"`: 2,
+		`"mail:team-1@"`: 1, `"mailNickname:department-" OR "mail:all@"`: 9,
+		`"displayName:sales" AND ("description:department" OR "mail:team-1@")`: 2, `"displayName:nobody"`: 0,
+	} {
+		require.Len(t, advanced.all("/groups"+query("$search", expression)), want, expression)
+	}
+	require.Len(t, advanced.all("/groups"+query("$search", `"displayName:sales"`, "$filter", "mailEnabled eq true")), 5)
+	require.Len(t, c.all("/groups"+query("$filter", "securityEnabled eq true")), 8)
+	require.NotEmpty(t, c.all("/groups"+query("$filter", "groupTypes/any(g:g eq 'Unified') and mailEnabled eq true")))
+	require.Equal(t, "Request_UnsupportedQuery", c.get("/groups"+query("$search", `"displayName:x"`)).code(t))
+	for _, bad := range []string{
+		query("$search", "sales"), query("$search", `"shoeSize:1"`), query("$search", `"groupTypes:Unified"`), query("$filter", "mailEnabled eq 'true'"),
+		query("$filter", "visibility eq 'Private'"), query("$filter", "not(mailEnabled eq true)"), query("$select", "shoeSize"), query("$orderby", "mail"), query("$top", "0"),
+	} {
+		got := c.get("/groups" + bad)
+		require.Equal(t, http.StatusBadRequest, got.status, bad)
+	}
+	require.Equal(t, http.StatusBadRequest, c.get("/groups/"+everything[0]["id"].(string)+"?$select=shoeSize").status)
+
+	poor := inside(t, Config{Roles: []string{"User.Read.All", "GroupMember.ReadBasic.All"}})
+	require.Equal(t, http.StatusForbidden, poor.get("/groups").status)
+	for _, role := range []string{"Group.Read.All", "GroupMember.Read.All", "Directory.Read.All"} {
+		require.Equal(t, http.StatusOK, inside(t, Config{Roles: []string{role}}).get("/groups?$top=1").status, role)
+	}
 }
 
 func TestPagingListsEveryoneOnce(t *testing.T) {

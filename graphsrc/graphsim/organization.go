@@ -4,8 +4,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-
-	"ucwagate/graphsrc/graphsim/people"
 )
 
 // entries yields the objects of a list from a position on, each with the
@@ -86,7 +84,7 @@ func (c *call) userSelection() ([]string, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(o.selected(), func(name string) bool {
-		_, ok := userProperty(name)
+		_, ok := users.find(name)
 		return !ok
 	}), nil
 }
@@ -146,29 +144,31 @@ func (t *Tenant) memberOf(c *call, transitive, roles bool) (reply, error) {
 	return c.list("directoryObjects", defaultPage, false, slice(groups))
 }
 
-func groupObject(g people.Group) object {
-	types := []string{}
-	if g.Unified {
-		types = append(types, "Unified")
+// listGroups serves GET /groups.
+func (t *Tenant) listGroups(c *call) (reply, error) {
+	q, err := groups.parse(c)
+	if err != nil {
+		return reply{}, err
 	}
-	return object{
-		{"@odata.type", "#microsoft.graph.group"},
-		{"id", g.ID},
-		{"displayName", g.DisplayName},
-		{"description", g.Description},
-		{"mail", orNull(g.Mail)},
-		{"mailNickname", g.MailNickname},
-		{"mailEnabled", g.MailEnabled},
-		{"securityEnabled", g.SecurityEnabled},
-		{"groupTypes", types},
-		{"visibility", orNull(map[bool]string{true: "Private"}[g.Unified])},
+	walk := func(from int, yield func(int) bool) {
+		for number := from; number < t.dir.Groups(); number++ {
+			if q.matches(groups.getter(t.dir.Group(number))) && !yield(number) {
+				return
+			}
+		}
 	}
+	return q.list(c, "groups", walk, func(number int) object {
+		return groupObject(t.dir.Group(number))[1:].pick(q.selected) // of one type, which is not named
+	}), nil
 }
 
 // getGroup serves GET /groups/{id}.
 func (t *Tenant) getGroup(c *call) (reply, error) {
 	o, err := c.queryOptions("$select")
 	if err != nil {
+		return reply{}, err
+	}
+	if err := groups.checkSelection(o.selected()); err != nil {
 		return reply{}, err
 	}
 	g, ok := t.dir.GroupByID(c.args[0])

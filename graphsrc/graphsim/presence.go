@@ -167,15 +167,19 @@ func (o *overlay) words(s state, now time.Time) words {
 	// What the workday or a hand says stands for the user's own client, which
 	// has no session while the user is offline.
 	online := rank(best) > 0
+	var leading session
 	for app, own := range o.sessions {
 		current, alive := own.at(now)
 		if !alive {
 			delete(o.sessions, app)
 			continue
 		}
-		if rank(current) >= rank(best) || !online {
-			best, online = current, true
+		if own.words = current; own.before(leading) {
+			leading = own
 		}
+	}
+	if leading != (session{}) && (rank(leading.words) >= rank(best) || !online) {
+		best, online = leading.words, true
 	}
 	if o.preferred != nil && !now.Before(o.preferred.expires) {
 		o.preferred = nil
@@ -184,6 +188,18 @@ func (o *overlay) words(s state, now time.Time) words {
 		return o.preferred.words
 	}
 	return best
+}
+
+// before reports whether a session goes before another: that of the higher
+// rank, among equals the latest. A session goes before none.
+func (s session) before(other session) bool {
+	if mine, its := rank(s.words), rank(other.words); other != (session{}) && mine != its {
+		return mine > its
+	}
+	if !s.since.Equal(other.since) {
+		return s.since.After(other.since)
+	}
+	return s.activity > other.activity
 }
 
 // rank orders the words of sessions; 0 is no session.

@@ -77,6 +77,7 @@ func (t *Tenant) directoryRoutes() []*route {
 		get("/users/{id}/contactFolders", readContacts, readContacts, t.listFolders),
 		get("/users/{id}/contactFolders/{folder}/contacts", readContacts, readContacts, t.listContacts),
 		get("/users/{id}/contacts", readContacts, readContacts, t.listContacts),
+		get("/groups", readGroups, nil, t.listGroups),
 		get("/groups/{id}", readGroups, nil, t.getGroup),
 		get("/groups/{id}/members", readMembers, nil, t.listMembers),
 		get("/groups/{id}/members/microsoft.graph.user", readMembers, nil, t.listMemberUsers),

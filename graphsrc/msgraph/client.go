@@ -30,9 +30,10 @@ const defaultTimeout = 30 * time.Second
 // handler makes "/me" of it.
 const placeholder = "me-token-to-replace"
 
-// Client reads from one tenant. It is safe for concurrent use.
+// Client speaks to one tenant. It is safe for concurrent use.
 type Client struct {
 	endpoints endpoints
+	clientID  string // of the application as configured, may be empty
 	adapter   abstractions.RequestAdapter
 	tokens    *tokens
 	idle      []*http.Transport // to close
@@ -40,7 +41,12 @@ type Client struct {
 	logger    *slog.Logger
 }
 
-var _ graphsrc.Graph = (*Client)(nil)
+var (
+	_ graphsrc.Graph       = (*Client)(nil)
+	_ graphsrc.Publisher   = (*Client)(nil)
+	_ graphsrc.PhotoReader = (*Client)(nil)
+	_ graphsrc.Searcher    = (*Client)(nil)
+)
 
 // New returns a client of the configured tenant; nothing is sent yet. Its error
 // lists every fault of cfg. wrap lets the caller put its budget beneath
@@ -66,7 +72,7 @@ func newClient(cfg Config, wrap func(http.RoundTripper) http.RoundTripper, logge
 	ctx, cancel := context.WithCancel(context.Background())
 	graph := newTransport(cfg.RootCAs)
 	c := &Client{
-		endpoints: ep,
+		endpoints: ep, clientID: cfg.ClientID,
 		tokens: &tokens{
 			credential: credential, explain: func() error { return checkTokenFile(cfg) },
 			scope: ep.scope, clock: clk, logger: logger, ctx: ctx, cancel: cancel,
@@ -112,8 +118,8 @@ func newAdapter(base *url.URL, auth http.RoundTripper) (abstractions.RequestAdap
 
 // Token gets a token, or takes the one in use, and returns its end and the
 // application permissions it carries; the permissions are read without
-// checking the signature, and are nil if the token is opaque. Errors are
-// *graphsrc.Error.
+// checking the signature, and are nil if the token is opaque, empty if it
+// carries none. Errors are *graphsrc.Error.
 func (c *Client) Token(ctx context.Context) (expires time.Time, roles []string, err error) {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
@@ -122,6 +128,12 @@ func (c *Client) Token(ctx context.Context) (expires time.Time, roles []string, 
 		return time.Time{}, nil, graphsrc.TransportError("get a token", err)
 	}
 	return token.ExpiresOn, rolesOf(token.Token), nil
+}
+
+// Permissions implements graphsrc.Publisher.
+func (c *Client) Permissions(ctx context.Context) ([]string, error) {
+	_, roles, err := c.Token(ctx)
+	return roles, err
 }
 
 // Close ends token requests under way and closes idle connections. Calls under
@@ -139,7 +151,15 @@ type options = []abstractions.RequestOption
 // send makes one request through the SDK. build calls a request builder with
 // the options given; the answer is decoded into into, see decode. The error is
 // nil or a *graphsrc.Error that names op.
-func (c *Client) send(ctx context.Context, op string, into any, build func(context.Context, options) error) (err error) {
+func (c *Client) send(ctx context.Context, op string, into any, build func(context.Context, options) error) error {
+	return c.exchange(ctx, op, func(resp *http.Response) error { return c.decode(op, resp, into) }, build)
+}
+
+// exchange is send for answers that are not JSON: receive is called with the
+// answer, whatever its status, and closes its body.
+func (c *Client) exchange(ctx context.Context, op string, receive func(*http.Response) error,
+	build func(context.Context, options) error,
+) (err error) {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
 	defer func() {
@@ -156,7 +176,7 @@ func (c *Client) send(ctx context.Context, op string, into any, build func(conte
 		if !ok {
 			return nil, &graphsrc.Error{Op: op, Kind: graphsrc.KindMalformed, Message: "no HTTP response"}
 		}
-		return nil, c.decode(op, resp, into)
+		return nil, receive(resp)
 	})
 	err = build(ctx, options{handler})
 	var known *graphsrc.Error
@@ -177,7 +197,12 @@ func checkID(op, id string) error {
 	odd := id == "" || len(id) > 512 || strings.Trim(id, ".") == "" || strings.EqualFold(id, placeholder) ||
 		strings.ContainsFunc(id, unicode.IsControl)
 	if odd {
-		return &graphsrc.Error{Op: op, Kind: graphsrc.KindInvalid, Message: "not an id"}
+		return invalid(op, "not an id")
 	}
 	return nil
+}
+
+// invalid is the error of a request that is not worth sending.
+func invalid(op, message string) error {
+	return &graphsrc.Error{Op: op, Kind: graphsrc.KindInvalid, Message: message}
 }

@@ -24,11 +24,24 @@ const (
 	maxKeptBuffer = 2 << 20
 )
 
-// decode reads and closes the body of an answer. The status decides first: only
-// a 2xx is decoded. A field of the wrong type, a null and an unknown field are
-// passed over and leave the Go field empty; what is no JSON object at all, or
-// lacks what into requires, is KindMalformed.
+// decode reads and closes the body of an answer that is JSON. The status
+// decides first: only a 2xx is decoded. A field of the wrong type, a null and
+// an unknown field are passed over and leave the Go field empty; what is no
+// JSON object at all, or lacks what into requires, is KindMalformed. A nil into
+// takes the answer to an action, which says nothing: no body, or any JSON.
 func (c *Client) decode(op string, resp *http.Response, into any) error {
+	return c.read(op, resp, maxAnswer, func(body []byte) error {
+		if err := unmarshal(body, into); err != nil {
+			return malformed(op, resp, err.Error())
+		}
+		return nil
+	})
+}
+
+// read reads and closes the body of an answer. That of a 2xx goes to use, which
+// must not keep it; if it has more than limit bytes after decompression, the
+// answer is KindMalformed. Any other status is an error.
+func (c *Client) read(op string, resp *http.Response, limit int64, use func(body []byte) error) error {
 	defer discard(resp.Body)
 	buffer, _ := c.buffers.Get().(*bytes.Buffer)
 	buffer.Reset()
@@ -38,9 +51,8 @@ func (c *Client) decode(op string, resp *http.Response, into any) error {
 		}
 	}()
 	success := resp.StatusCode >= 200 && resp.StatusCode < 300
-	limit := int64(maxErrorAnswer)
-	if success {
-		limit = maxAnswer
+	if !success {
+		limit = maxErrorAnswer
 	}
 	// bytes.Buffer keeps room for one more read than it has been told of.
 	if resp.ContentLength > 0 && resp.ContentLength < limit {
@@ -58,10 +70,7 @@ func (c *Client) decode(op string, resp *http.Response, into any) error {
 	case int64(buffer.Len()) > limit:
 		return malformed(op, resp, "the answer is too large")
 	}
-	if err := unmarshal(buffer.Bytes(), into); err != nil {
-		return malformed(op, resp, err.Error())
-	}
-	return nil
+	return use(buffer.Bytes())
 }
 
 // isCut reports whether reading failed because of what was sent, not because
@@ -88,6 +97,12 @@ type validator interface {
 // unmarshal is json.Unmarshal, forgiving about values of another type than
 // expected: encoding/json decodes everything else before it reports one.
 func unmarshal(data []byte, into any) error {
+	if into == nil {
+		if len(bytes.TrimSpace(data)) > 0 && !json.Valid(data) {
+			return errors.New("the answer is not JSON")
+		}
+		return nil
+	}
 	var wrongType *json.UnmarshalTypeError
 	if err := json.Unmarshal(data, into); err != nil && !errors.As(err, &wrongType) {
 		return errors.New("the answer is not JSON")
@@ -103,6 +118,8 @@ type page[W any] struct {
 	Value []W    `json:"value"`
 	Next  string `json:"@odata.nextLink"`
 	Delta string `json:"@odata.deltaLink"`
+	// Count is how many entries all pages hold, if that was asked for.
+	Count int `json:"@odata.count"`
 }
 
 func (p *page[W]) validate() error {

@@ -273,10 +273,25 @@ type wireGroup struct {
 	DisplayName string   `json:"displayName"`
 	Mail        string   `json:"mail"`
 	GroupTypes  []string `json:"groupTypes"`
+	MailEnabled *bool    `json:"mailEnabled"`
 }
 
+func (w *wireGroup) validate() error {
+	if w.ID == "" {
+		return errors.New("the answer is not a group")
+	}
+	return nil
+}
+
+func (w *wireGroup) group() graphsrc.Group {
+	return graphsrc.Group{
+		ID: strings.ToLower(w.ID), DisplayName: w.DisplayName, Mail: w.Mail,
+		Unified: slices.ContainsFunc(w.GroupTypes, func(s string) bool { return strings.EqualFold(s, "Unified") }),
+	}
+}
+
+// keepGroup picks the groups out of a collection of directory objects, which
+// always name their type.
 func keepGroup(w *wireGroup) (graphsrc.Group, bool) {
-	group := graphsrc.Group{ID: strings.ToLower(w.ID), DisplayName: w.DisplayName, Mail: w.Mail}
-	group.Unified = slices.ContainsFunc(w.GroupTypes, func(s string) bool { return strings.EqualFold(s, "Unified") })
-	return group, w.ID != "" && strings.EqualFold(w.Type, "#microsoft.graph.group")
+	return w.group(), w.ID != "" && strings.EqualFold(w.Type, "#microsoft.graph.group")
 }

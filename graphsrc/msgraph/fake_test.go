@@ -94,6 +94,10 @@ func (f *fake) serveToken(w http.ResponseWriter, r *http.Request) {
 
 func testToken(number int) string {
 	payload := fmt.Sprintf(`{"n":%d,"roles":["Presence.Read.All","User.Read.All"]}`, number)
+	return tokenOf(payload)
+}
+
+func tokenOf(payload string) string {
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
 }
 

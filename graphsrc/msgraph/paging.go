@@ -26,7 +26,7 @@ type fetch func(ctx context.Context, link string, opts options) error
 // physical send. keep translates an entry, or drops it.
 func collect[W, T any](ctx context.Context, c *Client, op string, limit int, get fetch, keep func(*W) (T, bool)) ([]T, error) {
 	if limit <= 0 {
-		return nil, &graphsrc.Error{Op: op, Kind: graphsrc.KindInvalid, Message: fmt.Sprintf("a limit of %d", limit)}
+		return nil, invalid(op, fmt.Sprintf("a limit of %d", limit))
 	}
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()

@@ -267,22 +267,37 @@ func (s *sighting) last() error {
 	return s.err
 }
 
-// rolesOf reads the application permissions out of an access token, whose
-// signature is not checked: it is for display. An opaque token has none.
+// rolesOf reads the application permissions out of an access token. An opaque
+// token has nil; one that names none has an empty list.
 func rolesOf(token string) []string {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil {
-		return nil
-	}
-	var claims struct {
-		Roles []string `json:"roles"`
-	}
-	if json.Unmarshal(payload, &claims) != nil {
-		return nil
+	claims, ok := claimsIn(token)
+	if ok && claims.Roles == nil {
+		return []string{}
 	}
 	return claims.Roles
+}
+
+// tokenClaims are what is read of an access token.
+//
+// Source: https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference
+type tokenClaims struct {
+	Roles []string `json:"roles"`
+	// AppID is the application's client id in tokens of version 1, which
+	// Graph's are, AppIDV2 in those of version 2.
+	AppID   string `json:"appid"`
+	AppIDV2 string `json:"azp"`
+}
+
+// claimsIn reads an access token without checking its signature: it is Graph
+// that decides by it. It reports false for an opaque one.
+func claimsIn(token string) (claims tokenClaims, ok bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return tokenClaims{}, false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return tokenClaims{}, false
+	}
+	return claims, true
 }

@@ -128,25 +128,61 @@ func TestUsesTellWhatAnExpressionRefersTo(t *testing.T) {
 func TestSearchMatches(t *testing.T) {
 	words := func(name string) bool { return name == "displayName" }
 	for text, want := range map[string]bool{
-		`"displayName:ann"`:                          true,
-		`"displayName:neil ann"`:                     true,
-		`"displayName:nna"`:                          false,
-		`"mail:anna@"`:                               true,
-		`"mail:contoso"`:                             false,
-		`"mail:x" OR "displayName:O'Neil"`:           true,
-		`"mail:x" AND "displayName:anna"`:            false,
-		`"mail:x" OR "mail:anna" AND "mail:x"`:       false,
-		`"displayName:\"anna\""`:                     true,
-		`"displayName:---"`:                          false,
-		` "displayName:anna"  AND  "mail:anna@con" `: true,
+		`"displayName:ann"`:                                true,
+		`"displayName:neil ann"`:                           true,
+		`"displayName:nna"`:                                false,
+		`"mail:anna@"`:                                     true,
+		`"mail:contoso"`:                                   false,
+		`"mail:x" OR "displayName:O'Neil"`:                 true,
+		`"mail:x" AND "displayName:anna"`:                  false,
+		`"mail:x" OR "mail:anna" AND "mail:x"`:             false,
+		`("mail:x" OR "mail:anna") AND "displayName:neil"`: true,
+		`"displayName:neil"AND("mail:x"OR"mail:anna")`:     true,
+		`(("mail:x" OR ("mail:y" AND "mail:anna")))`:       false,
+		`"displayName:\"anna\""`:                           true,
+		`"displayName:an\\na"`:                             false,
+		`"displayName:---"`:                                false,
+		` "displayName:anna"  AND  "mail:anna@con" `:       true,
+		`"proxyAddresses:sip:anna@"`:                       true,
+		`"jobTitle:x"`:                                     false,
+		`"displayName:` + strings.Repeat("anna ", 50) + `" AND "mail:ANNA"`: true,
 	} {
 		s, err := ParseSearch(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, s.Match(get, words), text)
 	}
-	for _, text := range []string{"", "anna", `"anna"`, `"displayName:"`, `"displayName:x`, `"a:b" XOR "c:d"`, `"a:b" AND`} {
+}
+
+func TestWordsAreCutAsDocumented(t *testing.T) {
+	for value, searches := range map[string]map[string]bool{
+		"李四(David Li)":           {"李四(David Li)": true, "李四": true, "David": true, "Li": true, "David)": true, "(李四": true, "Li 李": true, "avid": false},
+		"HelloWorld":             {"hello": true, "world": true, "HelloWorld": true, "helloworld": false},
+		"hello.world":            {"world": true, "helloworld": true, "hello.world": true, ".": false},
+		"Hello-World 2":          {"helloworld": true, "hello 2": true, "3": false},
+		"hello123world":          {"123": true, "world": true, "hello1": true, "23": false},
+		"HELLOworld":             {"helloworld": true, "world": false},
+		"Jose\u0301 Nu\u0301ñez": {"jose\u0301": true, "nu\u0301ñ": true},
+		"":                       {"a": false},
+	} {
+		for text, want := range searches {
+			s, err := ParseSearch(`"displayName:` + text + `"`)
+			require.NoError(t, err, text)
+			found := s.Match(func(string) []string { return []string{value} }, func(string) bool { return true })
+			require.Equal(t, want, found, "%q in %q", text, value)
+		}
+	}
+}
+
+func TestMalformedSearchesSayWhere(t *testing.T) {
+	for text, at := range map[string]int{
+		"": 0, "anna": 0, `"anna"`: 0, `"displayName:"`: 0, `":x"`: 0, `"displayName:x`: 0, `"a:b" XOR "c:d"`: 6, `"a:b" AND`: 6, `"a:b" AND `: 10,
+		`"a:b" and "c:d"`: 6, `"a:b" "c:d"`: 6, `("a:b"`: 6, `"a:b")`: 5, `()`: 1, `"a:b" ANDOR "c:d"`: 6, `"a:b\c"`: 4, `"a:b\`: 4, `"a:b"c"`: 5,
+		strings.Repeat("(", 70) + `"a:b"`: 64,
+	} {
 		_, err := ParseSearch(text)
-		require.Error(t, err, text)
+		var syntax *SyntaxError
+		require.ErrorAs(t, err, &syntax, text)
+		require.Equal(t, at, syntax.At, "%s: %v", text, err)
 	}
 }
 
@@ -180,11 +216,16 @@ func FuzzParseFilter(f *testing.F) {
 func FuzzParseSearch(f *testing.F) {
 	f.Add(`"displayName:a" AND "mail:b"`)
 	f.Add(`"a:\"`)
+	f.Add(`("a:b" OR "c:d\\")AND"e:\"f"`)
 	f.Fuzz(func(t *testing.T, text string) {
 		search, err := ParseSearch(text)
-		if err == nil {
-			require.NotEmpty(t, search.Phrases())
-			search.Match(get, func(string) bool { return true })
+		if err != nil {
+			var syntax *SyntaxError
+			require.ErrorAs(t, err, &syntax)
+			require.LessOrEqual(t, syntax.At, len(text))
+			return
 		}
+		require.NotEmpty(t, search.Phrases())
+		search.Match(get, func(string) bool { return true })
 	})
 }

@@ -6,118 +6,229 @@ import (
 	"unicode"
 )
 
-// Search is a parsed $search expression: alternatives of phrases that must
-// all match.
-type Search struct{ alternatives [][]Phrase }
+// Search is a parsed $search expression.
+type Search struct {
+	root    searchNode
+	phrases []Phrase
+}
 
 // Phrase looks for text in a property.
 type Phrase struct{ Property, Text string }
 
-// ParseSearch parses "property:text" clauses joined by AND and OR, where AND
-// binds tighter. Errors are *SyntaxError.
+// searchNode is a part of an expression.
+type searchNode interface {
+	match(get Getter, words func(string) bool) bool
+}
+
+type (
+	allPhrases []searchNode
+	anyPhrase  []searchNode
+)
+
+// ParseSearch parses "property:text" clauses in double quotes, joined by AND
+// and OR, where AND binds tighter, and grouped by parentheses. Errors are
+// *SyntaxError.
+//
+// Source: https://learn.microsoft.com/en-us/graph/search-query-parameter
 func ParseSearch(text string) (*Search, error) {
-	var (
-		s       = &Search{}
-		current []Phrase
-		rest    = strings.TrimSpace(text)
-	)
+	p := &searchParser{text: text}
+	root, err := p.or()
+	if err != nil {
+		return nil, err
+	}
+	if p.skip(); p.at < len(text) {
+		return nil, &SyntaxError{p.at, fmt.Sprintf("AND, OR or the end expected, not %q", text[p.at:])}
+	}
+	return &Search{root, p.phrases}, nil
+}
+
+type searchParser struct {
+	text      string
+	at, depth int
+	phrases   []Phrase
+}
+
+func (p *searchParser) skip() {
+	for p.at < len(p.text) && p.text[p.at] == ' ' {
+		p.at++
+	}
+}
+
+// operator takes the next word if it is that one. It is in upper case, and
+// ends where a clause, a group or a space begins.
+func (p *searchParser) operator(word string) bool {
+	p.skip()
+	rest, ok := strings.CutPrefix(p.text[p.at:], word)
+	if !ok || rest == "" || !strings.ContainsRune(` ("`, rune(rest[0])) {
+		return false
+	}
+	p.at += len(word)
+	return true
+}
+
+func (p *searchParser) or() (searchNode, error) {
+	if p.depth++; p.depth > maxDepth {
+		return nil, &SyntaxError{p.at, "the expression is nested too deeply"}
+	}
+	defer func() { p.depth-- }()
+	parts, err := p.chain("OR", p.and)
+	if len(parts) == 1 {
+		return parts[0], err
+	}
+	return anyPhrase(parts), err
+}
+
+func (p *searchParser) and() (searchNode, error) {
+	parts, err := p.chain("AND", p.primary)
+	if len(parts) == 1 {
+		return parts[0], err
+	}
+	return allPhrases(parts), err
+}
+
+// chain parses parts separated by an operator.
+func (p *searchParser) chain(operator string, part func() (searchNode, error)) (parts []searchNode, err error) {
 	for {
-		phrase, after, err := searchClause(rest, len(text)-len(rest))
+		n, err := part()
 		if err != nil {
 			return nil, err
 		}
-		current = append(current, phrase)
-		rest = strings.TrimSpace(after)
-		if rest == "" {
-			s.alternatives = append(s.alternatives, current)
-			return s, nil
+		parts = append(parts, n)
+		if !p.operator(operator) {
+			return parts, nil
 		}
-		word, tail, _ := strings.Cut(rest, " ")
-		switch word {
-		case "AND":
-		case "OR":
-			s.alternatives, current = append(s.alternatives, current), nil
-		default:
-			return nil, &SyntaxError{len(text) - len(rest), fmt.Sprintf("AND or OR expected, not %q", word)}
-		}
-		rest = strings.TrimSpace(tail)
 	}
 }
 
-// searchClause reads one clause in double quotes; a backslash escapes a quote.
-func searchClause(text string, at int) (Phrase, string, error) {
-	if !strings.HasPrefix(text, `"`) {
-		return Phrase{}, "", &SyntaxError{at, "a search clause must stand in double quotes"}
+func (p *searchParser) primary() (searchNode, error) {
+	p.skip()
+	switch rest := p.text[p.at:]; {
+	case strings.HasPrefix(rest, "("):
+		p.at++
+		n, err := p.or()
+		if err != nil {
+			return nil, err
+		}
+		if p.skip(); !strings.HasPrefix(p.text[p.at:], ")") {
+			return nil, &SyntaxError{p.at, "a closing parenthesis is missing"}
+		}
+		p.at++
+		return n, nil
+	case strings.HasPrefix(rest, `"`):
+		return p.phrase()
 	}
+	return nil, &SyntaxError{p.at, "a search clause must stand in double quotes"}
+}
+
+// phrase reads one clause; within it a backslash stands before a double quote
+// or a backslash, and nowhere else.
+func (p *searchParser) phrase() (searchNode, error) {
+	begin := p.at
 	var clause strings.Builder
-	for i := 1; i < len(text); i++ {
-		switch {
-		case text[i] == '\\' && i+1 < len(text):
-			i++
-			clause.WriteByte(text[i])
-		case text[i] == '"':
-			property, phrase, ok := strings.Cut(clause.String(), ":")
-			if !ok || property == "" || strings.TrimSpace(phrase) == "" {
-				return Phrase{}, "", &SyntaxError{at, `a search clause has the form "property:text"`}
+	for p.at++; p.at < len(p.text); p.at++ {
+		char := p.text[p.at]
+		if char == '"' {
+			p.at++
+			property, text, ok := strings.Cut(clause.String(), ":")
+			if !ok || property == "" || strings.TrimSpace(text) == "" {
+				return nil, &SyntaxError{begin, `a search clause has the form "property:text"`}
 			}
-			return Phrase{property, phrase}, text[i+1:], nil
-		default:
-			clause.WriteByte(text[i])
+			p.phrases = append(p.phrases, Phrase{property, text})
+			return p.phrases[len(p.phrases)-1], nil
 		}
+		if char == '\\' {
+			if p.at++; p.at == len(p.text) || p.text[p.at] != '"' && p.text[p.at] != '\\' {
+				return nil, &SyntaxError{p.at - 1, "a backslash must stand before a double quote or a backslash"}
+			}
+			char = p.text[p.at]
+		}
+		clause.WriteByte(char)
 	}
-	return Phrase{}, "", &SyntaxError{at, "unterminated search clause"}
+	return nil, &SyntaxError{begin, "unterminated search clause"}
 }
 
-// Phrases lists all phrases.
-func (s *Search) Phrases() []Phrase {
-	var all []Phrase
-	for _, alternative := range s.alternatives {
-		all = append(all, alternative...)
-	}
-	return all
-}
+// Phrases lists all phrases, from left to right.
+func (s *Search) Phrases() []Phrase { return s.phrases }
 
 // Match reports whether an object matches. For properties of which words
 // tells so, every word of the phrase must begin a word of the value, as in a
 // tokenized index; others must begin with the phrase.
 func (s *Search) Match(get Getter, words func(property string) bool) bool {
-	for _, alternative := range s.alternatives {
-		if matchAll(alternative, get, words) {
-			return true
-		}
-	}
-	return false
+	return s.root.match(get, words)
 }
 
-func matchAll(phrases []Phrase, get Getter, words func(string) bool) bool {
-	for _, phrase := range phrases {
-		if !matchPhrase(phrase, get(phrase.Property), words(phrase.Property)) {
+func (n allPhrases) match(get Getter, words func(string) bool) bool {
+	for _, part := range n {
+		if !part.match(get, words) {
 			return false
 		}
 	}
 	return true
 }
 
-func matchPhrase(phrase Phrase, values []string, words bool) bool {
-	wanted := strings.ToLower(phrase.Text)
-	for _, value := range values {
-		value = strings.ToLower(value)
-		if !words {
-			if strings.HasPrefix(value, wanted) {
-				return true
-			}
-			continue
-		}
-		if allBegin(tokenize(wanted), tokenize(value)) {
+func (n anyPhrase) match(get Getter, words func(string) bool) bool {
+	for _, part := range n {
+		if part.match(get, words) {
 			return true
 		}
 	}
 	return false
 }
 
-func tokenize(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+func (p Phrase) match(get Getter, words func(string) bool) bool {
+	tokenized := words(p.Property)
+	for _, value := range get(p.Property) {
+		if tokenized && allBegin(tokens(p.Text), indexed(value)) ||
+			!tokenized && strings.HasPrefix(strings.ToLower(value), strings.ToLower(p.Text)) {
+			return true
+		}
+	}
+	return false
 }
+
+// tokens cuts text into lower-case words at spaces and symbols, between letters
+// and digits, and where a capital follows a small letter.
+func tokens(text string) []string {
+	var (
+		all  []string
+		word []rune
+		last rune
+	)
+	end := func() {
+		if len(word) > 0 {
+			all = append(all, strings.ToLower(string(word)))
+		}
+		word = nil
+	}
+	for _, r := range text {
+		letter := unicode.IsLetter(r) || unicode.IsMark(r)
+		switch {
+		case !letter && !unicode.IsDigit(r):
+			end()
+			last = 0
+			continue
+		case last != 0 && letter == unicode.IsDigit(last), unicode.IsLower(last) && unicode.IsUpper(r):
+			end()
+		}
+		word, last = append(word, r), r
+	}
+	end()
+	return all
+}
+
+// indexed is what the index holds of a value: its tokens, and words with
+// nothing but symbols between them also as one.
+func indexed(value string) []string {
+	all := tokens(value)
+	for chunk := range strings.FieldsSeq(value) {
+		if strings.ContainsFunc(chunk, isSymbol) {
+			all = append(all, strings.ToLower(strings.Join(strings.FieldsFunc(chunk, isSymbol), "")))
+		}
+	}
+	return all
+}
+
+func isSymbol(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) }
 
 func allBegin(wanted, have []string) bool {
 	for _, w := range wanted {

@@ -30,7 +30,7 @@ func (c *coalescer) ask(ctx context.Context, ln budget.Lane, keys []userKey) []o
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, one := range calls {
-		if one.finished {
+		if one = one.current(); one.finished {
 			out[i] = outcome{rec: one.rec, err: one.err}
 		} else {
 			out[i].err = ctx.Err()
@@ -52,7 +52,7 @@ func (c *coalescer) renew(ctx context.Context, ln budget.Lane, keys []userKey, w
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, one := range calls {
-		if !one.finished {
+		if one = one.current(); !one.finished {
 			return asError("refresh presence", ctx.Err())
 		}
 		if one.err != nil {
@@ -135,7 +135,7 @@ func (c *coalescer) leave(w *waiter, calls []*call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, one := range calls {
-		if one.finished {
+		if one = one.current(); one.finished {
 			continue
 		}
 		for i, other := range one.waiters {

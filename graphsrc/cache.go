@@ -45,6 +45,7 @@ type record struct {
 	strikes           uint8 // refusals by Graph in a row
 	known             bool  // the words have been read
 	watched           bool  // somebody watches; set by pin alone
+	outdated          bool  // the person has said something since; see expire
 }
 
 // words is mapping.Presence with its few distinct words stored once for all
@@ -182,7 +183,7 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (befor
 	defer s.mu.Unlock()
 	r := &s.claim(k).rec
 	before = *r
-	r.checkedAt = now
+	r.checkedAt, r.outdated = now, false
 	if refused {
 		r.strikes = min(r.strikes+1, 32)
 	} else {
@@ -247,6 +248,9 @@ func older(next, known string) bool {
 // once a minute would cost a request although an answer is on its way. When the
 // loop falls behind by half an interval, questions go to Graph again.
 func (c *cache) isFresh(r *record, now time.Time) bool {
+	if r.outdated {
+		return false
+	}
 	window := c.fresh
 	if r.watched {
 		window = max(window, min(slack(time.Duration(c.pace.Load())), c.stale))
@@ -265,6 +269,17 @@ func (c *cache) sinceAsked(r *record, now time.Time) time.Duration {
 // age is how long ago Graph said what the record holds.
 func (c *cache) age(r *record, now time.Time) time.Duration {
 	return now.Sub(c.epoch) - time.Duration(r.readAt)
+}
+
+// expire makes what is known of a person count as not fresh until the next
+// answer, however young it is.
+func (c *cache) expire(k userKey) {
+	s := c.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok := s.index[k]; ok {
+		s.slots[i].rec.outdated = true
+	}
 }
 
 // mark notes that Graph says a person does not exist.

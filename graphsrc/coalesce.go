@@ -33,7 +33,8 @@ type Permits interface {
 //
 // The window is only for a lane that is busy: a lone caller leaves at once.
 // Every id is in at most one place, a queue or a request under way, and whoever
-// asks for it meanwhile shares its answer.
+// asks for it meanwhile shares its answer. Only what is said of a person by
+// Publish makes the answer of a request under way worthless: see outdate.
 type coalescer struct {
 	graph   PresenceReader
 	permits Permits
@@ -70,7 +71,9 @@ type call struct {
 	key      userKey
 	lane     budget.Lane
 	queued   bool
+	settling bool // its answer is here and about to be applied
 	finished bool
+	next     *call // has taken over those who waited; see outdate
 	waiters  []*waiter
 	first    [1]*waiter // most calls have one: room for it
 	rec      record     // once finished, if err is nil

@@ -3,7 +3,6 @@ package graphsrc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -22,13 +21,14 @@ type contacts struct {
 	people    *memo[[]MailboxContact]
 	folders   *memo[[]ContactFolder]
 	contacts  *memo[[]MailboxContact]
+	groups    *memo[*Group]
 	maxPeople int
 	maxGroups int
 }
 
 func newContacts(o *Options, life *lifetime, g *grants) (*contacts, error) {
 	c := &contacts{graph: o.Graph, maxPeople: o.MaxContacts, maxGroups: o.MaxGroups}
-	var errs [7]error
+	var errs [8]error
 	c.managers, errs[0] = newMemo(contactsMemo[*User](o, life, "get manager", g.manager), contactsMemory, func(*User) int { return 1 })
 	c.reports, errs[1] = newMemo(contactsMemo[[]User](o, life, "list direct reports", g.reports), contactsMemory, length)
 	c.memberOf, errs[2] = newMemo(contactsMemo[[]Group](o, life, "list groups", g.memberOf), contactsMemory, length)
@@ -36,6 +36,7 @@ func newContacts(o *Options, life *lifetime, g *grants) (*contacts, error) {
 	c.people, errs[4] = newMemo(contactsMemo[[]MailboxContact](o, life, "list people", g.people), contactsMemory, length)
 	c.folders, errs[5] = newMemo(contactsMemo[[]ContactFolder](o, life, "list contact folders", g.contacts), contactsMemory, length)
 	c.contacts, errs[6] = newMemo(contactsMemo[[]MailboxContact](o, life, "list contacts", g.contacts), contactsMemory, length)
+	c.groups, errs[7] = newMemo(contactsMemo[*Group](o, life, "get group", g.groups), contactsMemory, func(*Group) int { return 1 })
 	return c, errors.Join(errs[:]...)
 }
 
@@ -88,6 +89,23 @@ func (s *Source) MemberOf(ctx context.Context, id string) ([]Group, error) {
 	})
 }
 
+// Group returns a group; KindNotFound if there is none with the id.
+func (s *Source) Group(ctx context.Context, id string) (Group, error) {
+	c := s.contacts
+	g, err := recall(ctx, c.groups, id, "", func(ctx context.Context, id string) (*Group, error) {
+		g, err := c.graph.Group(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		g.ID = strings.ToLower(g.ID)
+		return &g, nil
+	})
+	if err != nil {
+		return Group{}, err
+	}
+	return *g, nil
+}
+
 // GroupMembers returns the users in a group.
 func (s *Source) GroupMembers(ctx context.Context, groupID string) ([]User, error) {
 	c := s.contacts
@@ -129,7 +147,7 @@ func (s *Source) Contacts(ctx context.Context, id, folderID string) ([]MailboxCo
 func recall[V any](ctx context.Context, m *memo[V], id, part string, load func(ctx context.Context, id string) (V, error)) (V, error) {
 	if _, ok := parseKey(id); !ok {
 		var none V
-		return none, &Error{Op: m.op, Kind: KindInvalid, Code: CodeInvalidID, Message: fmt.Sprintf("%.64q is not an object id", id)}
+		return none, invalidID(m.op, id)
 	}
 	id = strings.ToLower(id)
 	key := id

@@ -2,7 +2,6 @@ package graphsrc
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -11,7 +10,7 @@ import (
 // there is one, else in what was looked up before, else by asking.
 type directory struct {
 	graph     DirectoryReader
-	domains   map[string]struct{} // empty: all
+	domains   domains
 	byAddress *memo[*User]
 	byID      *memo[*User]
 	finder    *finder
@@ -19,10 +18,7 @@ type directory struct {
 }
 
 func newDirectory(o *Options, life *lifetime, users *grant, sync *syncer) (*directory, error) {
-	d := &directory{graph: o.Graph, domains: make(map[string]struct{}, len(o.Domains)), sync: sync}
-	for _, name := range o.Domains {
-		d.domains[strings.ToLower(strings.TrimSuffix(name, "."))] = struct{}{}
-	}
+	d := &directory{graph: o.Graph, domains: newDomains(o.Domains), sync: sync}
 	d.finder = &finder{graph: o.Graph, clk: o.Clock, life: life, window: o.BatchWindow, timeout: o.Timeout}
 	memory := func(op string) (*memo[*User], error) {
 		return newMemo(&memo[*User]{
@@ -35,6 +31,29 @@ func newDirectory(o *Options, life *lifetime, users *grant, sync *syncer) (*dire
 	}
 	d.byID, err = memory("get user")
 	return d, err
+}
+
+// domains are the SIP domains of the tenant; none means all.
+type domains map[string]struct{}
+
+func newDomains(names []string) domains {
+	d := make(domains, len(names))
+	for _, name := range names {
+		d[strings.ToLower(strings.TrimSuffix(name, "."))] = struct{}{}
+	}
+	return d
+}
+
+// hold says whether a normalized address is in one of the domains.
+func (d domains) hold(address string) bool {
+	_, ours := d[domainOf(address)]
+	return ours || len(d) == 0
+}
+
+// show says whether a user has an address that can be shown.
+func (d domains) show(u *User) bool {
+	a := Address(*u)
+	return a != "" && d.hold(a)
 }
 
 // Lookup finds a user by an address: user@domain in any case, with or without
@@ -61,13 +80,13 @@ func (s *Source) Known(address string) (User, bool) {
 func (s *Source) User(ctx context.Context, id string) (User, error) {
 	k, ok := parseKey(id)
 	if !ok {
-		return User{}, &Error{Op: "get user", Kind: KindInvalid, Code: CodeInvalidID, Message: fmt.Sprintf("%.64q is not an object id", id)}
+		return User{}, invalidID("get user", id)
 	}
 	return s.directory.user(ctx, k)
 }
 
 func (d *directory) lookup(ctx context.Context, address string) (User, error) {
-	if _, ours := d.domains[domainOf(address)]; len(d.domains) > 0 && !ours {
+	if !d.domains.hold(address) {
 		return User{}, &Error{Op: "find user", Kind: KindNotFound, Code: CodeForeignDomain, Message: "the domain is not one of this tenant"}
 	}
 	known, found, nobody := d.known(address)

@@ -170,7 +170,7 @@ func TestACallerWhoLeavesDoesNotEndALookup(t *testing.T) {
 }
 
 func TestTheIndexFindsWhomAnAddressFitsBest(t *testing.T) {
-	x := newIndex(10)
+	x := newIndex(10, nil)
 	byMail := User{ID: id(3), UserPrincipalName: "other@contoso.com", Mail: "shared@contoso.com"}
 	byUPN := User{ID: id(4), UserPrincipalName: "shared@contoso.com"}
 	x.apply([]User{byMail})
@@ -213,7 +213,7 @@ func TestAPackedUserComesBackWhole(t *testing.T) {
 // that are left would find.
 func TestTheIndexAgreesWithASearch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		x := newIndex(100)
+		x := newIndex(100, nil)
 		left := map[string]User{}
 		address := rapid.SampledFrom([]string{"", "a@x.y", "b@x.y", "c@x.y", "D@x.y"})
 		for range rapid.IntRange(1, 20).Draw(t, "entries") {

@@ -38,6 +38,26 @@
 // ages grow, and the first good reading afterwards is compared with the last
 // good one before.
 //
+// # Publishing
+//
+//	Publish(id) ──▶ Graph ──▶ outdate ──▶ cache: no longer fresh
+//	                publish      │        coalescer: a request for the person that is
+//	                lane         │        under way is superseded; those who wait for it
+//	                             │        wait for one that leaves now
+//	                             └──▶ watched: first look ──▶ apply ──▶ Change
+//
+// So whoever asks after Publish has returned reads what was true then or later,
+// and no watcher hears of the older state afterwards.
+//
+// # Photos and searches
+//
+// Photos are remembered by user and size in a fixed number of bytes, compared
+// with Graph's by their tag when their time is over, and asked for four at a
+// time, below everybody's question for presence. A search passes over the
+// synchronized directory, whose users lie there with their names and addresses
+// folded (lower case, no diacritics), in about a millisecond; without one it
+// is an advanced query. Groups are always searched by asking.
+//
 // # What a failure means
 //
 // Every error that leaves the package is an [*Error]. While Graph fails, a

@@ -39,6 +39,29 @@ type fakeGraph struct {
 
 	fakeDirectory
 	fakeMailbox
+	fakePublisher
+	photos fakePhotos
+	finds  fakeSearcher
+}
+
+func (f *fakeGraph) Photo(ctx context.Context, id string, size int, etag string) (Photo, error) {
+	return f.photos.Photo(ctx, id, size, etag)
+}
+
+func (f *fakeGraph) SearchUsers(ctx context.Context, search string, top int) ([]User, bool, error) {
+	return f.finds.SearchUsers(ctx, search, top)
+}
+
+func (f *fakeGraph) FilterUsers(ctx context.Context, filter string, top int) ([]User, bool, error) {
+	return f.finds.FilterUsers(ctx, filter, top)
+}
+
+func (f *fakeGraph) SearchGroups(ctx context.Context, search string, top int) ([]Group, bool, error) {
+	return f.finds.SearchGroups(ctx, search, top)
+}
+
+func (f *fakeGraph) Group(ctx context.Context, id string) (Group, error) {
+	return f.finds.Group(ctx, id)
 }
 
 func (f *fakeGraph) Presence(ctx context.Context, one string) (Presence, error) {

@@ -186,9 +186,12 @@ type SearchResult struct {
 	More bool
 }
 
-// Graph is everything the source reads.
+// Graph is everything the source reads and says.
 type Graph interface {
 	PresenceReader
 	DirectoryReader
 	MailboxReader
+	Publisher
+	PhotoReader
+	Searcher
 }

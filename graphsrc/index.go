@@ -7,22 +7,37 @@ import (
 	"sync"
 )
 
-// index is a directory in memory: every user by id and by every address. A
-// user is one string, so that a hundred thousand of them are a hundred
-// thousand objects for the garbage collector and not millions.
+// index is a directory in memory: every user by id, by every address and by
+// what a search looks for. A user is one string, so that a hundred thousand of
+// them are a hundred thousand objects for the garbage collector and not millions.
 type index struct {
+	domains domains // users without an address in them are not found by a search
+	limit   int
+
 	mu        sync.RWMutex
-	users     map[userKey]string
+	users     map[userKey]uint32 // index in entries
+	entries   []entry
+	traits    []traits             // of the entries; none for who is not searched
 	holders   map[string]userKey   // who is found under an address
 	contested map[string][]userKey // all who claim it, if several do
-	limit     int
-	partial   bool // a user did not fit
+	partial   bool                 // a user did not fit
 }
 
-func newIndex(limit int) *index {
+// entry is one user.
+type entry struct {
+	key    userKey
+	packed string // the fields, and after them the text that is searched
+	fields int    // length of the fields
+}
+
+func (e *entry) user() User { return unpackUser(e.key, e.packed) }
+
+func (e *entry) text() string { return e.packed[e.fields:] }
+
+func newIndex(limit int, d domains) *index {
 	return &index{
-		users: make(map[userKey]string), holders: make(map[string]userKey),
-		contested: make(map[string][]userKey), limit: limit,
+		domains: d, limit: limit, users: make(map[userKey]uint32),
+		holders: make(map[string]userKey), contested: make(map[string][]userKey),
 	}
 }
 
@@ -33,18 +48,20 @@ func (x *index) find(address string) (User, bool) {
 	if !ok {
 		return User{}, false
 	}
-	return unpackUser(k, x.users[k]), true
+	return x.user(k), true
 }
 
 func (x *index) get(k userKey) (User, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	packed, ok := x.users[k]
-	if !ok {
+	if _, ok := x.users[k]; !ok {
 		return User{}, false
 	}
-	return unpackUser(k, packed), true
+	return x.user(k), true
 }
+
+// user unpacks somebody who is there. The caller holds the lock.
+func (x *index) user(k userKey) User { return x.entries[x.users[k]].user() }
 
 func (x *index) size() (users int, partial bool) {
 	x.mu.RLock()
@@ -71,19 +88,41 @@ func (x *index) apply(users []User) {
 			x.partial = true
 			continue
 		}
-		x.users[k] = packUser(u)
+		x.enter(k, u)
 		eachAddress(u, func(a string, _ int) { x.claim(a, k) })
 	}
 }
 
+// enter adds somebody who is not there.
+func (x *index) enter(k userKey, u *User) {
+	packed := packUser(u)
+	e := entry{key: k, packed: packed, fields: len(packed)}
+	var t traits
+	if x.domains.show(u) {
+		text := userText(u)
+		t = traitsOf(text)
+		e.packed += text
+	}
+	x.users[k] = uint32(len(x.entries))
+	x.entries = append(x.entries, e)
+	x.traits = append(x.traits, t)
+}
+
 func (x *index) remove(k userKey) {
-	packed, known := x.users[k]
+	at, known := x.users[k]
 	if !known {
 		return
 	}
-	u := unpackUser(k, packed)
+	u := x.user(k)
 	eachAddress(&u, func(a string, _ int) { x.release(a, k) })
 	delete(x.users, k)
+	last := len(x.entries) - 1
+	if moved := x.entries[last]; int(at) != last {
+		x.entries[at], x.traits[at] = moved, x.traits[last]
+		x.users[moved.key] = at
+	}
+	x.entries[last] = entry{}
+	x.entries, x.traits = x.entries[:last], x.traits[:last]
 }
 
 // claim gives an address to a user, or settles who of several is found under it.
@@ -129,7 +168,7 @@ func (x *index) release(address string, k userKey) {
 // lowest id, so that the order of pages does not matter.
 func (x *index) best(address string, claimants []userKey) userKey {
 	return slices.MinFunc(claimants, func(a, b userKey) int {
-		ua, ub := unpackUser(a, x.users[a]), unpackUser(b, x.users[b])
+		ua, ub := x.user(a), x.user(b)
 		if d := rankOf(&ua, address) - rankOf(&ub, address); d != 0 {
 			return d
 		}
@@ -153,7 +192,8 @@ func packUser(u *User) string {
 	return string(b)
 }
 
-// unpackUser is the inverse of packUser; the texts are parts of packed.
+// unpackUser is the inverse of packUser; the texts are parts of packed, of
+// which what follows is left alone.
 func unpackUser(k userKey, packed string) User {
 	u := User{ID: k.String()}
 	for _, s := range u.texts() {

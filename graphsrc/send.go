@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ucwagate/graphsrc/budget"
+	"ucwagate/graphsrc/clock"
 	"ucwagate/mapping"
 )
 
@@ -65,7 +66,7 @@ func (c *coalescer) deliver(ln budget.Lane, batch []*call, permit *budget.Permit
 		case blamesID(err):
 			c.confused(err)
 			c.finish(a.calls, err)
-		case !a.retried && c.retry(err):
+		case !a.retried && mayRepeat(c.life.ctx, c.clk, err):
 			work = append(work, attempt{calls: a.calls, retried: true})
 		default:
 			c.finish(a.calls, err)
@@ -114,17 +115,18 @@ func (c *coalescer) confused(err *Error) {
 	c.outage.last, c.outage.until = err, c.clk.Now().Add(confusedPause)
 }
 
-// retry waits until a failed request may be repeated; false if it may not.
-// A throttled one needs no wait of its own: the budget has closed the tap.
-func (c *coalescer) retry(err *Error) bool {
+// mayRepeat waits until a failed request may be repeated; false if it may not.
+// One that Graph throttled needs no wait of its own: the budget has closed the
+// tap. What the budget itself refused would be refused again.
+func mayRepeat(ctx context.Context, clk clock.Clock, err *Error) bool {
 	switch err.Kind {
 	case KindThrottled:
-		return true
+		return err.Code != CodeBudget
 	case KindUnavailable, KindMalformed:
 		if err.RetryAfter > maxRetryPause {
 			return false
 		}
-		return pause(c.life.ctx, c.clk, max(retryPause, err.RetryAfter)+rand.N(retryPause))
+		return pause(ctx, clk, max(retryPause, err.RetryAfter)+rand.N(retryPause))
 	}
 	return false
 }
@@ -215,6 +217,7 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 // Whoever waits is told last: an id is asked for again only after that, so the
 // changes of one person are reported one after the other.
 func (c *coalescer) settle(calls []*call, answer []Presence) {
+	c.claim(calls)
 	l := lesson{at: c.clk.Now()}
 	index := make(map[userKey]int, len(calls))
 	for i, one := range calls {
@@ -228,10 +231,13 @@ func (c *coalescer) settle(calls []*call, answer []Presence) {
 			c.stats.foreign.Add(1)
 			continue
 		}
+		if !calls[n].settling {
+			continue
+		}
 		found[n] = c.learn(&l, k, &answer[i], false)
 	}
 	for i, one := range calls {
-		if !found[i].known {
+		if one.settling && !found[i].known {
 			c.stats.missing.Add(1)
 			found[i] = c.learn(&l, one.key, unknownPresence(), false)
 		}
@@ -241,6 +247,16 @@ func (c *coalescer) settle(calls []*call, answer []Presence) {
 	defer c.mu.Unlock()
 	for i, one := range calls {
 		c.complete(one, found[i], nil)
+	}
+}
+
+// claim announces that the answer to calls is about to be applied. Those it
+// leaves unmarked are not waiting for it any more.
+func (c *coalescer) claim(calls []*call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range calls {
+		one.settling = !one.finished
 	}
 }
 
@@ -279,6 +295,9 @@ func (c *coalescer) teach(l *lesson) {
 
 // quarantine answers for an id that Graph refuses to answer for.
 func (c *coalescer) quarantine(one *call, err *Error) {
+	if c.claim([]*call{one}); !one.settling {
+		return
+	}
 	c.stats.quarantined.Add(1)
 	l := lesson{at: c.clk.Now()}
 	rec := c.learn(&l, one.key, unknownPresence(), true)

@@ -68,6 +68,15 @@ type Options struct {
 	ContactsTTL time.Duration
 	// MaxContacts and MaxGroups bound one list. Defaults 250 and 64.
 	MaxContacts, MaxGroups int
+
+	// PhotoCacheBytes bounds the photos remembered, in bytes. Default 64 MiB.
+	PhotoCacheBytes int
+	// PhotoTTL is how long a photo is remembered before it is compared with
+	// Graph's, PhotoNegativeTTL how long it is remembered that a user has none.
+	// Defaults 1 h and 4 h.
+	PhotoTTL, PhotoNegativeTTL time.Duration
+	// SearchTTL is how long the answer to a search is remembered. Default 30 s.
+	SearchTTL time.Duration
 }
 
 func (o *Options) setDefaults() error {
@@ -105,6 +114,10 @@ func (o *Options) setDefaults() error {
 	duration("NegativeTTL", &o.NegativeTTL, 5*time.Minute)
 	duration("SyncInterval", &o.SyncInterval, 5*time.Minute)
 	duration("ContactsTTL", &o.ContactsTTL, 10*time.Minute)
+	duration("PhotoTTL", &o.PhotoTTL, time.Hour)
+	duration("PhotoNegativeTTL", &o.PhotoNegativeTTL, 4*time.Hour)
+	duration("SearchTTL", &o.SearchTTL, 30*time.Second)
+	count("PhotoCacheBytes", &o.PhotoCacheBytes, 64<<20)
 	count("CacheSize", &o.CacheSize, 100_000)
 	count("DirectorySize", &o.DirectorySize, 200_000)
 	count("MaxContacts", &o.MaxContacts, 250)
@@ -150,12 +163,16 @@ type Source struct {
 	graph     Graph
 	clk       clock.Clock
 	stale     time.Duration
+	timeout   time.Duration
 	life      *lifetime
 	cache     *cache
 	coalescer *coalescer
 	grants    grants
 	directory *directory
 	contacts  *contacts
+	publisher *publisher
+	photos    *memo[Photo]
+	searcher  *searcher
 	sync      *syncer // nil unless switched on
 	watch     *watchlist
 	refresher *refresher
@@ -170,7 +187,7 @@ func New(o Options) (*Source, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, fmt.Errorf("building the source: %w", err)
 	}
-	s := &Source{graph: o.Graph, clk: o.Clock, stale: o.Stale, life: newLifetime(), grants: newGrants(o.Clock, o.Logger)}
+	s := &Source{graph: o.Graph, clk: o.Clock, stale: o.Stale, timeout: o.Timeout, life: newLifetime(), grants: newGrants(o.Clock, o.Logger)}
 	s.cache = newCache(o.CacheSize, o.Fresh, o.Clock.Now(), &s.counters)
 	s.cache.stale = o.Stale
 	s.watch = newWatchlist(s.cache)
@@ -198,17 +215,26 @@ func New(o Options) (*Source, error) {
 	if s.contacts, err = newContacts(&o, s.life, &s.grants); err != nil {
 		return nil, err
 	}
+	if s.photos, err = newPhotos(&o, s.life, s.grants.photos); err != nil {
+		return nil, err
+	}
+	if s.searcher, err = newSearcher(&o, s.life, &s.grants, s.directory); err != nil {
+		return nil, err
+	}
+	s.publisher = newPublisher(&o, s.life, s.grants.publish)
 	return s, nil
 }
 
 // Start begins what runs in the background: the refreshing of people who are
-// watched and, if it is switched on, the synchronization of the directory. Both
-// end with ctx or with Close; a second call does nothing.
+// watched, finding out whether publishing is permitted and, if it is switched
+// on, the synchronization of the directory. All end with ctx or with Close; a
+// second call does nothing.
 func (s *Source) Start(ctx context.Context) {
 	if !s.started.CompareAndSwap(false, true) {
 		return
 	}
 	s.background(ctx, s.refresher.run)
+	s.background(ctx, s.publisher.run)
 	if s.sync != nil {
 		s.background(ctx, s.sync.run)
 	}
@@ -254,7 +280,7 @@ func (s *Source) Missing() []string { return s.grants.missing() }
 func (s *Source) Presence(ctx context.Context, id string) (Reading, error) {
 	k, ok := parseKey(id)
 	if !ok {
-		return Reading{}, invalidID(id)
+		return Reading{}, invalidID("get presence", id)
 	}
 	id = strings.ToLower(id)
 	now := s.clk.Now()
@@ -286,7 +312,7 @@ func (s *Source) Presences(ctx context.Context, ids []string) []Result {
 		wait[i] = -1
 		k, ok := parseKey(id)
 		if !ok {
-			out[i].Err = invalidID(id)
+			out[i].Err = invalidID("get presence", id)
 			continue
 		}
 		if rec, ok := s.cache.get(k); ok && s.cache.isFresh(&rec, now) {
@@ -344,6 +370,6 @@ func (s *Source) shown(id string, rec *record) (Reading, error) {
 	return s.cache.reading(id, rec, false), nil
 }
 
-func invalidID(id string) error {
-	return &Error{Op: "get presence", Kind: KindInvalid, Code: CodeInvalidID, Message: fmt.Sprintf("%.64q is not an object id", id)}
+func invalidID(op, id string) error {
+	return &Error{Op: op, Kind: KindInvalid, Code: CodeInvalidID, Message: fmt.Sprintf("%.64q is not an object id", id)}
 }

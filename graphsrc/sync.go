@@ -36,6 +36,7 @@ type syncer struct {
 	interval time.Duration
 	timeout  time.Duration
 	limit    int
+	domains  domains
 
 	// link and building belong to run alone.
 	link     string
@@ -47,11 +48,12 @@ type syncer struct {
 }
 
 func newSyncer(o *Options, users *grant) *syncer {
-	return &syncer{
+	s := &syncer{
 		graph: o.Graph, clk: o.Clock, log: o.Logger, grant: users,
-		interval: o.SyncInterval, timeout: o.Timeout, limit: o.DirectorySize,
-		building: newIndex(o.DirectorySize),
+		interval: o.SyncInterval, timeout: o.Timeout, limit: o.DirectorySize, domains: newDomains(o.Domains),
 	}
+	s.building = newIndex(s.limit, s.domains)
+	return s
 }
 
 // find looks an address up. complete says that somebody who is not found is
@@ -166,7 +168,7 @@ func (s *syncer) page(ctx context.Context) (UsersPage, *Error) {
 
 func (s *syncer) restart() {
 	s.link = ""
-	s.building = newIndex(s.limit)
+	s.building = newIndex(s.limit, s.domains)
 }
 
 func (s *syncer) target() *index {

@@ -15,6 +15,8 @@ import (
 //	                 ▲  ▲ back ◀─────── read ───────────────────┤
 //	                 └──┴ front ◀────── giveBack (failed) ──────┘
 //
+// and urge takes somebody from any place to urgent.
+//
 // Every person is in one place. The queues are linked through one slice, so
 // that joining, leaving and being read cost the same however many there are;
 // a person takes 32 bytes and an entry in the index.
@@ -94,6 +96,27 @@ func (w *watchlist) add(keys []userKey, now time.Time) (look bool) {
 			w.push(&w.order, i, placeOrder)
 		}
 	}
+	return w.startLooking()
+}
+
+// urge makes somebody who is watched the next to be looked at, whatever is known
+// of them. It reports like add.
+func (w *watchlist) urge(k userKey) (look bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, ok := w.index[k]
+	if !ok {
+		return false
+	}
+	if w.people[i].place != placeUrgent {
+		w.unlink(i)
+		w.push(&w.urgent, i, placeUrgent)
+	}
+	return w.startLooking()
+}
+
+// startLooking says that somebody must begin to empty urgent. The caller holds mu.
+func (w *watchlist) startLooking() bool {
 	if w.urgent.n == 0 || w.looking {
 		return false
 	}

@@ -100,6 +100,18 @@ func (g *Gateway) Application(ctx context.Context, p Principal, id string) (Appl
 	return Application{}, endedError(ended, p.Address)
 }
 
+// Applications returns the running applications of p, oldest first.
+func (g *Gateway) Applications(ctx context.Context, p Principal) ([]Application, error) {
+	if err := g.admit(p); err != nil {
+		return nil, err
+	}
+	apps, err := g.store.Owned(ctx, p.Address)
+	if err != nil {
+		return nil, &Error{Reason: Failure, Message: "The applications could not be read.", Err: err}
+	}
+	return apps, nil
+}
+
 // endedError tells the owner why an application is not there, and anybody else
 // nothing.
 func endedError(ended *EndedError, owner string) *Error {
@@ -159,7 +171,7 @@ func (r ApplicationRequest) validate() error {
 		case required && n == 0:
 			problems = append(problems, Parameter{name, fmt.Sprintf("is required: 1 to %d characters", MaxApplicationField)})
 		case n > MaxApplicationField:
-			problems = append(problems, Parameter{name, fmt.Sprintf("has %d characters; at most %d are allowed", n, MaxApplicationField)})
+			problems = append(problems, tooLong(name, n, MaxApplicationField))
 		}
 	}
 	check("culture", r.Culture, true)

@@ -236,6 +236,7 @@ func describe(e *session.Event) string {
 		session.ContactPresence: "contactPresence", session.ContactNote: "contactNote", session.ContactLocation: "contactLocation",
 		session.ContactSupportedModalities: "contactSupportedModalities", session.PresenceSubscription: "presenceSubscription",
 		session.Contact: "contact", session.Group: e.GroupRel, session.ContactsAndGroupsSubscription: "myContactsAndGroupsSubscription",
+		session.CommunicationResource: "communication", session.Me: "me", session.OwnPresence: "presence", session.OwnNote: "note", session.OwnLocation: "location",
 	}[e.Kind]
 	key := " " + strings.TrimSuffix(e.Key, "@contoso.com")
 	if e.Kind == session.PresenceSubscription && e.Group == "" || e.Key == "" {

@@ -42,6 +42,19 @@ const (
 	LimitExceeded
 	// PGetReplaced: another P-GET took the place of this one.
 	PGetReplaced
+	// MakeMeAvailableRequired: the user lurks, and has to be made available first.
+	MakeMeAvailableRequired
+	// AlreadyExists: what is to be made is there.
+	AlreadyExists
+	// OperationNotSupported: this cannot be done with a thing of that kind.
+	OperationNotSupported
+	// PhotoTimeout: a photo did not come in time; the protocol has a code of its
+	// own for that.
+	PhotoTimeout
+	// ListFull: the contact list holds as much as it may.
+	ListFull
+	// TooManyGroups: the contact list has as many groups as it may.
+	TooManyGroups
 )
 
 // Error is the error type of the package.
@@ -83,36 +96,40 @@ func Invalid(parameters ...Parameter) *Error {
 
 // sourceError translates an error of the source. what names the thing asked
 // for, for the client's eyes.
-func sourceError(what string, err error) error {
+func sourceError(what string, err error) error { return failed(what, "read", err) }
+
+// publishError does the same for something that was to be published.
+func publishError(what string, err error) error {
+	var g *graphsrc.Error
+	if errors.As(err, &g) && g.Kind == graphsrc.KindInvalid {
+		return &Error{Reason: Forbidden, Message: what + " was refused by the directory's presence service.", Err: err}
+	}
+	return failed(what, "published", err)
+}
+
+func failed(what, done string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
 	var g *graphsrc.Error
 	if !errors.As(err, &g) {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return &Error{Reason: Timeout, Message: what + " could not be read in time.", Err: err}
+			return &Error{Reason: Timeout, Message: what + " could not be " + done + " in time.", Err: err}
 		}
-		return &Error{Reason: Failure, Message: what + " could not be read.", Err: err}
+		return &Error{Reason: Failure, Message: what + " could not be " + done + ".", Err: err}
 	}
 	e := &Error{RetryAfter: g.RetryAfter, Err: err}
 	switch g.Kind {
 	case graphsrc.KindNotFound, graphsrc.KindGone:
 		e.Reason, e.Message = DestinationNotFound, what+" does not exist."
 	case graphsrc.KindForbidden:
-		e.Reason, e.Message = Forbidden, fmt.Sprintf("This gateway is not permitted to read %s.", lowerFirst(what))
+		e.Reason, e.Message = Forbidden, fmt.Sprintf("%s cannot be %s: this gateway is not permitted to.", what, done)
 	case graphsrc.KindTimeout:
-		e.Reason, e.Message = Timeout, what+" could not be read in time."
+		e.Reason, e.Message = Timeout, what+" could not be "+done+" in time."
 	case graphsrc.KindThrottled, graphsrc.KindUnavailable, graphsrc.KindUnauthorized, graphsrc.KindMalformed:
-		e.Reason, e.Message = Unavailable, what+" cannot be read at the moment."
+		e.Reason, e.Message = Unavailable, what+" cannot be "+done+" at the moment."
 	default:
-		e.Reason, e.Message = Failure, what+" could not be read."
+		e.Reason, e.Message = Failure, what+" could not be "+done+"."
 	}
 	return e
-}
-
-func lowerFirst(s string) string {
-	if s != "" && s[0] >= 'A' && s[0] <= 'Z' {
-		return string(s[0]+'a'-'A') + s[1:]
-	}
-	return s
 }

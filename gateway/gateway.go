@@ -36,6 +36,29 @@ type Source interface {
 	// Notify is called once, before the first Watch.
 	Notify(func(graphsrc.Change))
 	ContactSource
+	PublishSource
+	DirectorySource
+}
+
+// DirectorySource shows the directory beyond single people.
+type DirectorySource interface {
+	// Search looks for people and groups.
+	Search(ctx context.Context, q graphsrc.SearchQuery) (graphsrc.SearchResult, error)
+	// Group reads one group by object id.
+	Group(ctx context.Context, id string) (graphsrc.Group, error)
+	// Photo returns a photo whose edge is the largest offered of at most px
+	// pixels; no photo is KindNotFound.
+	Photo(ctx context.Context, id string, px int) (graphsrc.Photo, error)
+}
+
+// PublishSource says something about a person's presence.
+type PublishSource interface {
+	// Publish performs one action; lasts is the expiration of what it sets,
+	// zero leaves it to the source. What changes by it is read and reported
+	// soon after.
+	Publish(ctx context.Context, id string, action mapping.GraphAction, lasts time.Duration) error
+	// MayPublish says whether that is permitted, as far as is known.
+	MayPublish() bool
 }
 
 // ContactSource tells whom a person knows. A source that is not permitted
@@ -77,7 +100,12 @@ type Options struct {
 	Logger      *slog.Logger // nil logs nothing
 	Translation mapping.Options
 	Contacts    ContactOptions
-	Limits      Limits // zero fields take the defaults
+	// ReadOnly keeps users from publishing their presence even where that is
+	// permitted.
+	ReadOnly bool
+	// NoPhotos refuses photos.
+	NoPhotos bool
+	Limits   Limits // zero fields take the defaults
 	// RosterInterval is how often groups that somebody subscribed to are read
 	// again (default 5 min).
 	RosterInterval time.Duration
@@ -92,11 +120,14 @@ type Gateway struct {
 	log         *slog.Logger
 	translation mapping.Options
 	contacts    ContactOptions
+	readOnly    bool
+	noPhotos    bool
 	limits      Limits
 	unknown     unknownWords
 	watch       *watch
 	rosters     *rosters
 	drain       *drain
+	publisher   *publisher
 	rosterEvery time.Duration
 
 	stop context.CancelFunc // nil until Start
@@ -124,9 +155,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		byDomain: make(map[string]*Tenant), store: o.Store, clock: o.Clock, log: o.Logger,
-		translation: o.Translation, contacts: o.Contacts, limits: o.Limits, rosterEvery: o.RosterInterval, drain: newDrain(),
+		translation: o.Translation, contacts: o.Contacts, readOnly: o.ReadOnly, noPhotos: o.NoPhotos, limits: o.Limits, rosterEvery: o.RosterInterval, drain: newDrain(),
 	}
-	g.watch, g.rosters = newWatch(g), newRosters(g)
+	g.watch, g.rosters, g.publisher = newWatch(g), newRosters(g), newPublisher(g)
 	for i := range o.Tenants {
 		t := &o.Tenants[i]
 		if t.Source == nil {
@@ -144,7 +175,7 @@ func New(o Options) (*Gateway, error) {
 	if len(g.byDomain) == 0 {
 		return nil, errors.New("a gateway needs a tenant with a domain")
 	}
-	g.store.Open(Hooks{Interest: g.watch.interest})
+	g.store.Open(Hooks{Interest: g.watch.interest, Available: g.publisher.available})
 	return g, nil
 }
 
@@ -175,6 +206,7 @@ func (g *Gateway) Close() {
 	}
 	g.work.Wait()
 	g.watch.close()
+	g.publisher.close()
 }
 
 // every calls f again and again until ctx ends, with a pause of d.
@@ -204,12 +236,18 @@ func (g *Gateway) tick(ctx context.Context) {
 			return
 		}
 		for _, id := range ids {
+			var owner string
+			var wanted bool
 			err := g.store.Update(ctx, id, func(s *session.Session) error {
 				if s.Tick(g.clock.Now()) {
 					return ErrExpired
 				}
+				owner, wanted = s.TakeKeepAlive()
 				return nil
 			})
+			if err == nil && wanted {
+				g.publisher.keepAlive(owner, id)
+			}
 			var ended *EndedError
 			if err != nil && !errors.Is(err, ErrExpired) && !errors.As(err, &ended) {
 				g.log.ErrorContext(ctx, "a session could not be updated", "application", id, "error", err)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ucwagate/gateway/contactfile"
 	"ucwagate/graphsrc"
 )
 
@@ -35,6 +36,11 @@ type Group struct {
 	Name string
 	// URI is the address of a distribution group, with its scheme.
 	URI string
+	// Own is true for a group that its user may rename and delete.
+	Own bool
+	// Listed is true for a distribution group that its user has put on the
+	// contact list.
+	Listed bool
 
 	source string // Graph's id of the group or folder
 }
@@ -57,6 +63,8 @@ type ContactOptions struct {
 	Default        DefaultGroupSource
 	// Pinned returns the addresses an operator pinned for a user; nil pins nothing.
 	Pinned func(owner string) []string
+	// File holds contact lists besides; nil is none.
+	File *contactfile.File
 }
 
 // parallelLookups bounds how many contacts of one group are looked up at once.
@@ -68,6 +76,10 @@ func (g *Gateway) Groups(ctx context.Context, p Principal) ([]Group, error) {
 	groups := []Group{
 		{Kind: PinnedGroup, ID: "pinned", Name: "Pinned Contacts"},
 		{Kind: DefaultGroup, ID: "default", Name: "Other Contacts"},
+	}
+	list := g.listed(p)
+	for _, own := range list.Groups {
+		groups = append(groups, Group{Kind: ContactGroup, ID: own.ID, Name: own.Name, Own: g.ContactListWritable()})
 	}
 	me, err := g.owner(ctx, p)
 	if err != nil || me.tenant == nil {
@@ -92,14 +104,29 @@ func (g *Gateway) Groups(ctx context.Context, p Principal) ([]Group, error) {
 		}
 		for _, m := range joined {
 			if m.Unified && m.Mail != "" {
-				groups = append(groups, Group{
-					Kind: DistributionGroup, ID: strings.ToLower(m.ID), Name: m.DisplayName,
-					URI: "sip:" + strings.ToLower(m.Mail), source: m.ID,
-				})
+				groups = append(groups, distributionGroup(m))
 			}
 		}
 	}
-	return groups, nil
+	return g.appendListed(ctx, p, groups, list.Distribution), nil
+}
+
+// appendListed adds the distribution groups of a user's own list.
+func (g *Gateway) appendListed(ctx context.Context, p Principal, groups []Group, list []contactfile.Distribution) []Group {
+	for _, d := range list {
+		known := slices.IndexFunc(groups, func(one Group) bool { return one.URI == "sip:"+d.Address })
+		if known >= 0 {
+			groups[known].Listed = true
+			continue
+		}
+		found, err := g.groupByMail(ctx, p, d.Address)
+		if err != nil { // it is gone, or cannot be seen at the moment
+			continue
+		}
+		found.Name, found.Listed = d.Name, true
+		groups = append(groups, found)
+	}
+	return groups
 }
 
 // Group finds a group of p by id, in any letter case.
@@ -113,7 +140,7 @@ func (g *Gateway) Group(ctx context.Context, p Principal, id string) (Group, err
 			return group, nil
 		}
 	}
-	return Group{}, &Error{Reason: NotFound, Message: "There is no such group."}
+	return g.foundGroup(ctx, p, id)
 }
 
 // GroupContacts returns the members of a group of p, at most as many as the
@@ -124,11 +151,16 @@ func (g *Gateway) GroupContacts(ctx context.Context, p Principal, group Group) (
 	if err != nil {
 		return nil, err
 	}
+	list := g.listed(p)
 	if group.Kind == PinnedGroup {
-		if g.contacts.Pinned == nil {
-			return nil, nil
+		var addresses []string
+		if g.contacts.Pinned != nil {
+			addresses = g.contacts.Pinned(p.Address)
 		}
-		return g.lookupAll(ctx, p, g.contacts.Pinned(p.Address))
+		return g.lookupAll(ctx, p, slices.Concat(addresses, list.Pinned))
+	}
+	if own := slices.IndexFunc(list.Groups, func(one contactfile.Group) bool { return one.ID == group.ID }); own >= 0 && group.source == "" {
+		return g.lookupAll(ctx, p, list.Groups[own].Members)
 	}
 	if me.tenant == nil {
 		return nil, nil
@@ -152,7 +184,16 @@ func (g *Gateway) GroupContacts(ctx context.Context, p Principal, group Group) (
 		}
 		return g.mailbox(ctx, p, contacts)
 	}
-	return g.defaultContacts(ctx, p, me)
+	found, err := g.defaultContacts(ctx, p, me)
+	if err != nil || len(list.Others) == 0 {
+		return found, err
+	}
+	others, err := g.lookupAll(ctx, p, list.Others)
+	if err != nil {
+		return nil, err
+	}
+	found = distinct(append(others, found...), p.Address)
+	return found[:min(len(found), g.limits.Contacts)], nil
 }
 
 // Contacts returns the contact list of p: the members of all groups that are

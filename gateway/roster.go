@@ -90,6 +90,22 @@ func (r *rosters) refresh(ctx context.Context) {
 	}
 }
 
+// changed tells the applications of p that follow their groups what p has just
+// changed in them.
+func (r *rosters) changed(ctx context.Context, p Principal) {
+	r.mu.Lock()
+	var list []*follower
+	for _, f := range r.followed {
+		if f.principal.Address == p.Address {
+			list = append(list, f)
+		}
+	}
+	r.mu.Unlock()
+	for _, f := range list {
+		r.update(ctx, f)
+	}
+}
+
 // update brings one application up to date and reports whether it is to be
 // followed on.
 func (r *rosters) update(ctx context.Context, f *follower) bool {

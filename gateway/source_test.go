@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,9 +38,14 @@ type source struct {
 
 	remembered map[string]bool // by address: what Known finds
 
-	watchers map[string]int
-	wrong    []string       // what broke the contract of Watch and Unwatch
-	asked    map[string]int // look-ups by address, other calls by name
+	watchers        map[string]int
+	said            []string // what was published
+	readOnly        bool
+	photos          map[string]string         // by id
+	directoryGroups map[string]graphsrc.Group // by id
+
+	wrong []string       // what broke the contract of Watch and Unwatch
+	asked map[string]int // look-ups by address, other calls by name
 }
 
 var _ gateway.Source = (*source)(nil)
@@ -50,7 +56,7 @@ func newSource(names ...string) *source {
 		groups: map[string][]graphsrc.User{}, managers: map[string]graphsrc.User{}, reports: map[string][]graphsrc.User{},
 		joined: map[string][]graphsrc.Group{}, folders: map[string][]graphsrc.ContactFolder{},
 		contacts: map[string][]graphsrc.MailboxContact{}, frequent: map[string][]graphsrc.MailboxContact{},
-		remembered: map[string]bool{}, fault: map[string]error{}, slow: map[string]time.Duration{}, watchers: map[string]int{}, asked: map[string]int{},
+		remembered: map[string]bool{}, fault: map[string]error{}, photos: map[string]string{}, directoryGroups: map[string]graphsrc.Group{}, slow: map[string]time.Duration{}, watchers: map[string]int{}, asked: map[string]int{},
 	}
 	for _, n := range names {
 		s.hire(n)
@@ -302,3 +308,103 @@ func (s *source) arrange(f func()) {
 }
 
 func address(name string) string { return fmt.Sprintf("%s@contoso.com", name) }
+
+// published is one thing said to the source, in short: the person, the action
+// and its words.
+func published(id string, a mapping.GraphAction, lasts time.Duration) string {
+	words := []string{strings.TrimPrefix(id, "id-"), a.Method}
+	for _, w := range []string{a.Availability, a.Activity, a.Text} {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	if lasts > 0 {
+		words = append(words, lasts.String())
+	}
+	return strings.Join(words, " ")
+}
+
+// Publish implements gateway.Source. Like Graph it shows what is published.
+func (s *source) Publish(_ context.Context, id string, a mapping.GraphAction, lasts time.Duration) error {
+	s.mu.Lock()
+	if err := s.failing(a.Method); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.said = append(s.said, published(id, a, lasts))
+	words := s.truth[id]
+	switch a.Method {
+	case mapping.MethodSetPresence, mapping.MethodSetUserPreferredPresence:
+		words.Availability, words.Activity = a.Availability, a.Activity
+	case mapping.MethodClearUserPreferredPresence:
+		words.Availability, words.Activity = "Available", "Available"
+	case mapping.MethodClearPresence:
+		words.Availability, words.Activity = "Offline", "Offline"
+	case mapping.MethodSetStatusMessage:
+		words.StatusMessage = a.Text
+	}
+	s.truth[id] = words
+	watched := s.watchers[id] > 0
+	s.mu.Unlock()
+	if watched {
+		go func() { _, _ = s.Presence(context.Background(), id) }()
+	}
+	return nil
+}
+
+// MayPublish implements gateway.Source.
+func (s *source) MayPublish() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.readOnly
+}
+
+// heard returns what was published since the last call.
+func (s *source) heard() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.said
+	s.said = nil
+	return out
+}
+
+// Search implements gateway.Source: it finds who has the text in their name.
+func (s *source) Search(_ context.Context, q graphsrc.SearchQuery) (r graphsrc.SearchResult, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.failing("Search"); err != nil {
+		return r, err
+	}
+	for _, a := range slices.Sorted(maps.Keys(s.users)) {
+		if u := s.users[a]; q.Text != "" && strings.Contains(u.DisplayName, strings.TrimPrefix(q.Text, "sip:")) || a == q.Text || a == q.Mail {
+			r.Users = append(r.Users, u)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.directoryGroups)) {
+		if one := s.directoryGroups[id]; strings.Contains(one.DisplayName, q.Text+q.Mail) {
+			r.Groups = append(r.Groups, one)
+		}
+	}
+	if len(r.Users) > q.Limit {
+		r.Users, r.Groups, r.More = r.Users[:q.Limit], nil, true
+	}
+	return r, nil
+}
+
+// Group implements gateway.Source.
+func (s *source) Group(_ context.Context, id string) (graphsrc.Group, error) {
+	one, err := read(s, "Group", s.directoryGroups, id)
+	if err == nil && one.ID == "" {
+		err = graph(graphsrc.KindNotFound)
+	}
+	return one, err
+}
+
+// Photo implements gateway.Source.
+func (s *source) Photo(_ context.Context, id string, px int) (graphsrc.Photo, error) {
+	content, err := read(s, "Photo", s.photos, id)
+	if err == nil && content == "" {
+		err = graph(graphsrc.KindNotFound)
+	}
+	return graphsrc.Photo{Content: fmt.Appendf(nil, "%s %d", content, px), Type: "image/jpeg"}, err
+}

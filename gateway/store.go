@@ -25,6 +25,8 @@ type Store interface {
 	Use(ctx context.Context, id string) (Application, error)
 	// Delete ends an application without a trace.
 	Delete(ctx context.Context, id string) error
+	// Owned returns the live applications of owner, oldest first.
+	Owned(ctx context.Context, owner string) ([]Application, error)
 	// Applications returns the number of live applications.
 	Applications(ctx context.Context) (int, error)
 
@@ -34,8 +36,8 @@ type Store interface {
 	// nothing is kept. ErrExpired ends the application besides, with EndedIdle;
 	// the error that Update returns then is that *EndedError as well.
 	Update(ctx context.Context, id string, f func(*session.Session) error) error
-	// Publish queues events in every channel of every application whose
-	// subscriptions hold address, and wakes the P-GETs that this concerns.
+	// Publish notifies every application that watches address (session.Notify),
+	// and wakes the P-GETs that this concerns.
 	Publish(ctx context.Context, address string, events ...*session.Event) error
 	// Park registers a P-GET of an event channel that waits. Its Wake channel
 	// receives whenever the P-GET should be looked at again: events are due,
@@ -46,6 +48,13 @@ type Store interface {
 	// to do by now (session.Deadline), and does not return them again before
 	// they were updated or a while has passed: exactly one replica acts.
 	Due(ctx context.Context, now time.Time, limit int) ([]string, error)
+
+	// Claim takes something upon whoever calls, for a while and among all
+	// replicas. Until is when the claim that stands ends: this one, or, if taken
+	// is false, the one that was there before.
+	Claim(ctx context.Context, key string, d time.Duration) (until time.Time, taken bool, err error)
+	// Release ends a claim before its time.
+	Release(ctx context.Context, key string) error
 }
 
 // Parked is a P-GET that waits.
@@ -61,8 +70,13 @@ type Parked interface {
 // Hooks are what a store tells its gateway.
 type Hooks struct {
 	// Interest says that somebody began (watched) or that nobody goes on to
-	// hold address in a subscription. It must not block nor call the store.
+	// watch address: in a subscription, or as their own. It must not block nor
+	// call the store.
 	Interest func(address string, watched bool)
+	// Available says that an application of owner is the first to make them
+	// available, or that the last such application has ended. It must not block
+	// nor call the store.
+	Available func(owner string, available bool)
 }
 
 // Errors of a Store.

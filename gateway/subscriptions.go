@@ -199,6 +199,10 @@ func (g *Gateway) sessionError(app Application, err error) error {
 	case errors.Is(err, session.ErrTooMany):
 		return &Error{Reason: LimitExceeded, Message: fmt.Sprintf(
 			"At most %d presence subscriptions with %d members each are allowed.", g.limits.Session.Subscriptions, g.limits.Session.Members)}
+	case errors.Is(err, session.ErrLurking):
+		return &Error{Reason: MakeMeAvailableRequired, Message: "The user was not made available; see makeMeAvailable."}
+	case errors.Is(err, session.ErrExists):
+		return &Error{Reason: AlreadyExists, Message: "The user was made available already."}
 	case errors.Is(err, session.ErrGroupSubscription):
 		return &Error{Reason: Forbidden, Message: "The members of a group subscription are those of its group."}
 	}

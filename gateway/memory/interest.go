@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// interest is the index from an address to the applications whose
-// subscriptions hold it.
+// interest is the index from an address to the applications that it concerns,
+// such as those whose subscriptions hold it.
 type interest struct {
-	tell   func(address string, watched bool) // may be nil
+	tell   func(address string, some bool) // of the first and the last; may be nil
 	seed   maphash.Seed
 	shards [64]shard
 }

@@ -8,6 +8,7 @@
 //	entry.mu        one session; held while a function of Update runs
 //	shard.mu        who watches an address; held while Hooks.Interest is told
 //	deadlines.mu    when sessions have something to do
+//	claims.mu       what one of several has taken upon itself
 //	parked.mu       one waiting P-GET
 //
 // It must never know what an application means to the protocol, only who owns
@@ -59,8 +60,10 @@ type Store struct {
 	timer  clock.Timer
 	closed bool
 
-	interest  interest
+	interest  interest // in addresses
+	available interest // of owners: which applications make them available
 	deadlines deadlines
+	claims    claims
 }
 
 type entry struct {
@@ -69,9 +72,10 @@ type entry struct {
 	waiting atomic.Int32 // parked P-GETs
 	elem    *list.Element
 
-	mu      sync.Mutex
-	session *session.Session // nil once the application has ended
-	parked  []*parked
+	mu        sync.Mutex
+	session   *session.Session // nil once the application has ended
+	parked    []*parked
+	available bool // it is in Store.available
 
 	due  int64 // deadlines.mu: when it falls due, Unix nanoseconds
 	slot int   // deadlines.mu: place in the heap; -1: none
@@ -110,12 +114,13 @@ func New(o Options) (*Store, error) {
 		s.max = 100_000
 	}
 	s.interest.init()
+	s.available.init()
 	s.timer = s.clock.AfterFunc(s.sweepEvery(), s.sweep)
 	return s, nil
 }
 
 // Open implements gateway.Store.
-func (s *Store) Open(h gateway.Hooks) { s.interest.tell = h.Interest }
+func (s *Store) Open(h gateway.Hooks) { s.interest.tell, s.available.tell = h.Interest, h.Available }
 
 // Close stops the store's own work.
 func (s *Store) Close() {
@@ -207,6 +212,24 @@ func (s *Store) Delete(_ context.Context, id string) error {
 		s.retire([]*entry{e})
 	}
 	return nil
+}
+
+// Owned implements gateway.Store.
+func (s *Store) Owned(_ context.Context, owner string) ([]gateway.Application, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	mine := s.owners[owner]
+	if mine == nil {
+		return nil, nil
+	}
+	now := s.clock.Now()
+	apps := make([]gateway.Application, 0, mine.Len())
+	for el := mine.Front(); el != nil; el = el.Next() {
+		if e := el.Value.(*entry); !s.expired(e, now) {
+			apps = append(apps, e.app)
+		}
+	}
+	return apps, nil
 }
 
 // Applications implements gateway.Store.

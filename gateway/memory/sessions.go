@@ -65,6 +65,10 @@ func (s *Store) follow(e *entry) {
 	for _, a := range entered {
 		s.interest.enter(a, e)
 	}
+	if e.session.Available() && !e.available {
+		e.available = true
+		s.available.enter(e.app.Owner, e)
+	}
 }
 
 // Publish implements gateway.Store. It holds one session at a time; what
@@ -79,11 +83,11 @@ func (s *Store) Publish(_ context.Context, address string, events ...*session.Ev
 func (s *Store) deliver(e *entry, address string, events []*session.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.session == nil || !e.session.Watches(address) {
+	if e.session == nil {
 		return
 	}
 	now := s.clock.Now() // not before the lock: a session's time does not go back
-	e.session.Enqueue(now, events...)
+	e.session.Notify(now, address, events...)
 	e.wake(e.session.TakeWakes(now), now)
 }
 
@@ -93,8 +97,11 @@ func (s *Store) retire(ended []*entry) {
 	for _, e := range ended {
 		e.mu.Lock()
 		if e.session != nil {
-			for _, a := range e.session.Subscribed() {
+			for _, a := range e.session.Watched() {
 				s.interest.leave(a, e)
+			}
+			if e.available {
+				s.available.leave(e.app.Owner, e)
 			}
 			e.session = nil
 			s.deadlines.set(e, time.Time{})

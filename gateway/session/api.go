@@ -15,6 +15,8 @@ var (
 	ErrGroupSubscription = errors.New("a group subscription follows its group")
 	// ErrExists: the id given to a new subscription is taken.
 	ErrExists = errors.New("the id is taken")
+	// ErrLurking: MakeAvailable has to come first.
+	ErrLurking = errors.New("the user was not made available")
 	// ErrExpired: the channels were silent for Limits.Expiry; a P-GET comes too late.
 	ErrExpired = errors.New("the event channels were silent for too long")
 )
@@ -27,6 +29,7 @@ type Limits struct {
 	Channels      int           // event channels (instances); default 16
 	SoftReset     time.Duration // silence of all channels until subscriptions end; default 10 min
 	Expiry        time.Duration // silence of all channels until the application ends; default 15 min
+	Activity      time.Duration // after MakeAvailable: time without a report of activity until the application ends; default 60 min
 }
 
 // The bounds of P-GET timers and their defaults (UCWA: event channel). Values

@@ -16,6 +16,11 @@ const (
 	Contact                                       // key: address; in a list (see In)
 	Group                                         // key: group id; in myGroups, or nothing for updated
 	ContactsAndGroupsSubscription                 // key: empty
+	CommunicationResource                         // key: empty; from the sender communication
+	Me                                            // key: empty; from the sender me, like the rest
+	OwnPresence                                   // key: empty
+	OwnNote                                       // key: empty
+	OwnLocation                                   // key: empty
 )
 
 // Type is what happened to the target of an event.
@@ -68,6 +73,9 @@ type Event struct {
 	// …), of an event in a group or about one.
 	Group    string `json:"g,omitempty"`
 	GroupRel string `json:"r,omitempty"`
+
+	// Communication is what an event about the communication resource embeds.
+	Communication *Communication `json:"m,omitempty"`
 
 	// Encoded is a place where whoever sends the event keeps its encoding, so
 	// that a change is encoded once for all who wait for it.

@@ -11,6 +11,16 @@ import (
 // applications stay below, and the count costs more than their lists.
 const scanned = 64
 
+// Watched returns the distinct addresses whose changes concern the session:
+// those of all subscriptions, and the user's own.
+func (s *Session) Watched() []string {
+	all := s.Subscribed()
+	if s.self != nil && !s.holds(s.self.owner) {
+		all = append(all, s.self.owner.Value())
+	}
+	return all
+}
+
 // Watches says whether a subscription holds the address.
 func (s *Session) Watches(addr string) bool {
 	return len(s.subs) > 0 && s.holds(unique.Make(addr))
@@ -42,8 +52,8 @@ func (s *Session) Subscribed() []string {
 	return all
 }
 
-// TakeInterest returns the addresses that came to be subscribed, and that are
-// subscribed no longer, since the last call. One that left and came back is in
+// TakeInterest returns the addresses that came to be watched, and that are
+// watched no longer, since the last call. One that left and came back is in
 // neither list.
 func (s *Session) TakeInterest() (entered, left []string) {
 	for a, in := range s.changed {
@@ -86,7 +96,7 @@ func (s *Session) attach(i int, more []address) (fresh []address) {
 	for _, a := range more {
 		if !s.holds(a) {
 			fresh = append(fresh, a)
-			s.note(a, true)
+			s.noteUnlessOwn(a, true)
 		}
 	}
 	sub := &s.subs[i]
@@ -136,10 +146,18 @@ func (s *Session) detach(i int, less []address) (gone []address) {
 	for _, a := range less {
 		if !s.holds(a) {
 			gone = append(gone, a)
-			s.note(a, false)
+			s.noteUnlessOwn(a, false)
 		}
 	}
 	return gone
+}
+
+// noteUnlessOwn is note for an address that may be watched already, or still,
+// because it is the user's own.
+func (s *Session) noteUnlessOwn(a address, entered bool) {
+	if !s.owns(a) {
+		s.note(a, entered)
+	}
 }
 
 func (s *Session) ownHeld() {

@@ -26,6 +26,20 @@ type storedSession struct {
 	Roster   *storedRoster   `json:"roster,omitempty"`
 	Channels []storedChannel `json:"channels,omitempty"`
 	Wakes    []Wake          `json:"wakes,omitempty"`
+	Self     *storedSelf     `json:"self,omitempty"`
+
+	Communication *Communication `json:"communication,omitempty"`
+}
+
+type storedSelf struct {
+	Owner    string        `json:"owner"`
+	Inactive time.Duration `json:"inactive"`
+	Active   int64         `json:"active"`
+	Due      int64         `json:"due,omitempty"`
+	Wanted   bool          `json:"wanted,omitempty"`
+	Publish  bool          `json:"publish,omitempty"`
+	Located  bool          `json:"located,omitempty"`
+	Location string        `json:"location,omitempty"`
 }
 
 type storedSub struct {
@@ -76,7 +90,13 @@ type storedItem struct {
 func (s *Session) MarshalBinary() ([]byte, error) {
 	d := storedSession{
 		Version: storedVersion, Limits: s.limits, Seen: s.seen, Used: s.used, Reset: s.reset, Quiet: s.quiet,
-		Tickets: s.tickets, Wakes: s.wakes,
+		Tickets: s.tickets, Wakes: s.wakes, Communication: s.communication,
+	}
+	if a := s.self; a != nil {
+		d.Self = &storedSelf{
+			Owner: a.owner.Value(), Inactive: a.inactive, Active: a.active, Due: a.due,
+			Wanted: a.wanted, Publish: a.publish, Located: a.located, Location: a.location,
+		}
 	}
 	for i := range s.subs {
 		sub := &s.subs[i]
@@ -135,7 +155,13 @@ func (s *Session) UnmarshalBinary(b []byte) error {
 	}
 	n := Session{
 		limits: d.Limits.WithDefaults(), seen: d.Seen, used: d.Used, reset: d.Reset, quiet: d.Quiet,
-		tickets: d.Tickets, wakes: d.Wakes,
+		tickets: d.Tickets, wakes: d.Wakes, communication: d.Communication,
+	}
+	if a := d.Self; a != nil {
+		n.self = &available{
+			owner: unique.Make(a.Owner), inactive: a.Inactive, active: a.Active, due: a.Due,
+			wanted: a.Wanted, publish: a.Publish, located: a.Located, location: a.Location,
+		}
 	}
 	for _, sub := range d.Subs {
 		n.subs = append(n.subs, subscription{
@@ -190,6 +216,10 @@ func (d *storedSession) check() error {
 		if t < -farthest || t > farthest {
 			return errors.New("a time is out of range")
 		}
+	}
+	if a := d.Self; a != nil && (a.Active < -farthest || a.Active > farthest || a.Due < -farthest || a.Due > farthest ||
+		a.Inactive <= 0 || int64(a.Inactive) > farthest) {
+		return errors.New("a time is out of range")
 	}
 	ids := make(map[string]bool)
 	for _, sub := range d.Subs {
@@ -253,8 +283,8 @@ func (d *storedChannel) check(tickets uint64) error {
 }
 
 func (e *Event) check() error {
-	if e == nil || e.Kind < ContactPresence || e.Kind > ContactsAndGroupsSubscription ||
-		e.Type < Added || e.Type > Deleted || e.Class < High || e.Class > Low || e.In > MyGroups {
+	if e == nil || e.Kind < ContactPresence || e.Kind > OwnLocation ||
+		e.Type < Added || e.Type > Deleted || e.Class < High || e.Class > Low || e.In > MyGroups || (e.Kind == CommunicationResource) != (e.Communication != nil) {
 		return errors.New("an event does not fit")
 	}
 	return nil

@@ -31,6 +31,9 @@ type Session struct {
 	channels []channel
 	wakes    []Wake
 
+	self          *available     // after MakeAvailable
+	communication *Communication // once something set it; replaced, never changed
+
 	heldShared bool // held belongs to a copy as well
 }
 
@@ -63,6 +66,9 @@ func (l Limits) WithDefaults() Limits {
 	}
 	if l.Expiry <= 0 {
 		l.Expiry = 15 * time.Minute
+	}
+	if l.Activity <= 0 {
+		l.Activity = 60 * time.Minute
 	}
 	return l
 }
@@ -126,6 +132,7 @@ func (s *Session) at(now time.Time) int64 {
 
 func (s *Session) shift(by int64) {
 	s.quiet += by
+	s.self = s.self.shifted(by)
 	for i := range s.subs {
 		s.subs[i].shift(by)
 	}
@@ -204,8 +211,9 @@ func (l *lease) next() int64 {
 }
 
 // Tick does what time alone brings about: warnings, the end of subscriptions,
-// the soft reset. It reports whether the application is to end because all its
-// channels were silent for Limits.Expiry.
+// the soft reset, the need of a keep-alive. It reports whether the application
+// is to end because all its channels were silent for Limits.Expiry, or its user
+// not active for Limits.Activity.
 func (s *Session) Tick(now time.Time) (expired bool) {
 	t := s.at(now)
 	s.advance(t)
@@ -230,6 +238,15 @@ func (s *Session) Deadline() time.Time {
 		sooner(s.quiet + int64(s.limits.Expiry))
 		if !s.reset {
 			sooner(s.quiet + int64(s.limits.SoftReset))
+		}
+	}
+	if a := s.self; a != nil {
+		sooner(a.active + int64(s.limits.Activity))
+		if a.due != 0 {
+			sooner(a.due)
+		}
+		if a.wanted {
+			sooner(s.seen)
 		}
 	}
 	if d == 0 {
@@ -265,6 +282,7 @@ func (s *Session) advance(t int64) {
 	if s.silent() && !s.reset && t-s.quiet >= int64(s.limits.SoftReset) {
 		s.softReset(t)
 	}
+	s.keepAlive(t)
 }
 
 // softReset ends what a client that was away for long has to start anew.
@@ -293,7 +311,7 @@ func (s *Session) silent() bool {
 }
 
 func (s *Session) expired(t int64) bool {
-	return s.silent() && t-s.quiet >= int64(s.limits.Expiry)
+	return s.inactive(t) || s.silent() && t-s.quiet >= int64(s.limits.Expiry)
 }
 
 func instant(t int64) time.Time { return time.Unix(0, t).UTC() }

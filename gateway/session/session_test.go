@@ -38,6 +38,7 @@ func words(events []*session.Event) []string {
 	kinds := map[session.Kind]string{
 		session.ContactPresence: "presence", session.PresenceSubscription: "subscription", session.Contact: "contact",
 		session.Group: "group", session.ContactsAndGroupsSubscription: "contacts and groups",
+		session.CommunicationResource: "communication", session.Me: "me", session.OwnPresence: "own presence", session.OwnNote: "own note", session.OwnLocation: "own location",
 	}
 	lists := map[session.In]string{session.SubscribedContacts: " in subscribed", session.MyContacts: " in myContacts", session.MyGroups: " in myGroups"}
 	out := []string{}

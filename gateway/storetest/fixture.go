@@ -21,16 +21,44 @@ type fixture struct {
 	gateway.Store
 	clk *Clock
 
-	mu      sync.Mutex
-	watched map[string]bool
-	said    map[string]int
-	wrong   []string
+	mu        sync.Mutex
+	available map[string]bool
+	watched   map[string]bool
+	said      map[string]int
+	wrong     []string
 }
 
 func newFixture(s gateway.Store, clk *Clock) *fixture {
-	f := &fixture{Store: s, clk: clk, watched: map[string]bool{}, said: map[string]int{}}
-	s.Open(gateway.Hooks{Interest: f.interest})
+	f := &fixture{Store: s, clk: clk, watched: map[string]bool{}, available: map[string]bool{}, said: map[string]int{}}
+	s.Open(gateway.Hooks{Interest: f.interest, Available: f.isAvailable})
 	return f
+}
+
+func (f *fixture) isAvailable(owner string, available bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.available[owner] == available {
+		f.wrong = append(f.wrong, fmt.Sprintf("%s: told to be available (%t) twice", owner, available))
+	}
+	f.available[owner] = available
+}
+
+// requireAvailable waits until the hook has said so.
+func (f *fixture) requireAvailable(t *testing.T, owner string, available bool) {
+	t.Helper()
+	eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.available[owner] == available
+	})
+}
+
+// makeAvailable makes the owner of an application available.
+func (f *fixture) makeAvailable(t *testing.T, id, owner string) {
+	t.Helper()
+	require.NoError(t, f.Update(t.Context(), id, func(s *session.Session) error {
+		return s.MakeAvailable(session.Availability{Owner: owner, Publishes: true}, f.clk.Now())
+	}))
 }
 
 func (f *fixture) interest(address string, watched bool) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"ucwagate/gateway"
+	"ucwagate/gateway/session"
 	"ucwagate/ucwaapi/representation"
 )
 
@@ -12,7 +13,7 @@ import (
 const passThroughText = "please pass this in a PUT request"
 
 func (s *Server) createApplication(k *call) error {
-	in, err := s.input(k)
+	in, err := s.scalar(k, "culture", "userAgent", "endpointId", "instanceId", "type")
 	if err != nil {
 		return err
 	}
@@ -86,52 +87,54 @@ func (s *Server) instance(k *call) (string, error) {
 }
 
 func (s *Server) sendApplication(k *call, status int, instance string, ack int64) error {
-	me, err := s.meResource(k)
+	st, err := s.gateway.Standing(k.Request().Context(), k.principal, k.app)
 	if err != nil {
 		return err
 	}
-	return s.send(k, status, representation.New("application", k.links.instance(instance)).
-		Set("culture", k.app.Culture).
-		Set("userAgent", k.app.UserAgent).
-		SetNonEmpty("type", k.app.Type).
-		Set("endpointId", k.app.EndpointID).
-		SetNonEmpty("instanceId", instance).
-		Set("id", k.app.ID).
-		Link("events", k.links.events(ack, instance)).
-		Tag().
+	me, err := s.meResource(k, st)
+	if err != nil {
+		return err
+	}
+	s.setPhotoCookie(k)
+	return s.send(k, status, applicationResource(k.links, k.app, instance, ack).
 		Embed(me).
-		Embed(peopleResource(k)).
+		Embed(s.peopleResource(k)).
 		Embed(onlineMeetingsResource(k)).
-		Embed(communicationResource(k)))
+		Embed(communicationResource(k.links, st.Communication)))
 }
 
-func (s *Server) me(k *call) error {
-	me, err := s.meResource(k)
+// applicationResource is an application without what it embeds.
+func applicationResource(l links, app gateway.Application, instance string, ack int64) *representation.Resource {
+	return representation.New("application", l.instance(instance)).
+		Set("culture", app.Culture).
+		Set("userAgent", app.UserAgent).
+		SetNonEmpty("type", app.Type).
+		Set("endpointId", app.EndpointID).
+		SetNonEmpty("instanceId", instance).
+		Set("id", app.ID).
+		Link("policies", l.policies()).
+		Link("batch", l.batch()).
+		Link("events", l.events(ack, instance)).
+		Link("reportMyNetwork", l.reportMyNetwork()).
+		Tag()
+}
+
+// applications lists the user's running applications.
+func (s *Server) applications(k *call) error {
+	ctx := k.Request().Context()
+	apps, err := s.gateway.Applications(ctx, k.principal)
 	if err != nil {
 		return err
 	}
-	return s.send(k, http.StatusOK, me)
-}
-
-// meResource describes the signed-in user. Here the office is officeLocation;
-// on a contact it is office.
-func (s *Server) meResource(k *call) (*representation.Resource, error) {
-	me, err := s.gateway.Me(k.Request().Context(), k.principal)
-	if err != nil {
-		return nil, err
+	var list []*representation.Resource
+	for _, app := range apps {
+		ack, _, err := s.gateway.Channel(ctx, app, app.InstanceID)
+		if err != nil {
+			continue // it has just ended
+		}
+		list = append(list, applicationResource(linksOf(app.ID), app, app.InstanceID, ack))
 	}
-	r := representation.New("me", k.links.me()).
-		Set("name", me.Name).
-		Set("uri", me.URI)
-	if len(me.EmailAddresses) > 0 {
-		r.SetList("emailAddresses", me.EmailAddresses)
-	}
-	return r.SetNonEmpty("title", me.Title).
-		SetNonEmpty("department", me.Department).
-		SetNonEmpty("company", me.Company).
-		SetNonEmpty("officeLocation", me.Office).
-		SetNonEmpty("workPhoneNumber", me.WorkPhone).
-		SetNonEmpty("mobilePhoneNumber", me.MobilePhone), nil
+	return s.send(k, http.StatusOK, representation.New("applications", applicationsPath).EmbedAll("application", list))
 }
 
 func (s *Server) onlineMeetings(k *call) error {
@@ -144,19 +147,17 @@ func onlineMeetingsResource(k *call) *representation.Resource {
 	return representation.New("onlineMeetings", k.links.onlineMeetings())
 }
 
-func (s *Server) communication(k *call) error {
-	return s.send(k, http.StatusOK, communicationResource(k))
-}
-
 // communicationResource is what clients dereference when they start. Its first
 // member is supportedModalities, which one client takes by position; it offers
 // no way to start a conversation.
-func communicationResource(k *call) *representation.Resource {
-	return representation.New("communication", k.links.communication()).
-		SetList("supportedModalities", nil).
-		SetList("supportedMessageFormats", []string{"Plain"}).
-		Set(k.app.PassThrough, passThroughText).
-		Link("conversations", k.links.conversations()).
+func communicationResource(l links, c session.Communication) *representation.Resource {
+	return representation.New("communication", l.communication()).
+		SetList("supportedModalities", c.Modalities).
+		SetList("supportedMessageFormats", c.Formats).
+		SetNonEmpty("audioPreference", c.AudioPreference).
+		SetNonEmpty("phoneNumber", c.PhoneNumber).
+		Set(c.PassThrough, passThroughText).
+		Link("conversations", l.conversations()).
 		Tag()
 }
 
@@ -166,15 +167,24 @@ func (s *Server) conversations(k *call) error {
 }
 
 func (s *Server) people(k *call) error {
-	return s.send(k, http.StatusOK, peopleResource(k))
+	return s.send(k, http.StatusOK, s.peopleResource(k))
 }
 
-func peopleResource(k *call) *representation.Resource {
-	return representation.New("people", k.links.people()).
+func (s *Server) peopleResource(k *call) *representation.Resource {
+	r := representation.New("people", k.links.people()).
 		Link("presenceSubscriptions", k.links.presenceSubscriptions()).
 		Link("subscribedContacts", k.links.subscribedContacts()).
-		Link("presenceSubscriptionMemberships", k.links.memberships()).
-		Link("myGroups", k.links.myGroups()).
-		Link("myContacts", k.links.myContacts()).
-		Link("myContactsAndGroupsSubscription", k.links.contactsAndGroupsSubscription())
+		Link("presenceSubscriptionMemberships", k.links.memberships())
+	// What revision 2 of these adds changes the contact list.
+	if s.gateway.ContactListWritable() {
+		r.LinkRevision("myGroups", k.links.myGroups(), "2").
+			LinkRevision("myGroupMemberships", k.links.groupMemberships(), "2")
+	} else {
+		r.Link("myGroups", k.links.myGroups()).
+			Link("myGroupMemberships", k.links.groupMemberships())
+	}
+	return r.Link("myContacts", k.links.myContacts()).
+		Link("myPrivacyRelationships", k.links.privacyRelationships()).
+		Link("myContactsAndGroupsSubscription", k.links.contactsAndGroupsSubscription()).
+		LinkRevision("search", k.links.search(), "2")
 }

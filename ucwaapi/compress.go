@@ -68,7 +68,12 @@ func (c *compressor) write(w http.ResponseWriter, r *http.Request, status int, b
 // deliver sends a body whose type and length are set, compressed if the client
 // asks for it.
 func (s *Server) deliver(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	w.Header()["Vary"] = s.header.vary
+	h := w.Header()
+	if others := h["Vary"]; others == nil {
+		h["Vary"] = s.header.vary
+	} else {
+		h["Vary"] = append(others[:len(others):len(others)], s.header.vary...)
+	}
 	if accepts(r) {
 		s.compressor.write(w, r, status, body)
 		return

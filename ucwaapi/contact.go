@@ -15,10 +15,10 @@ func (s *Server) contact(k *call) error {
 	if err != nil {
 		return err
 	}
-	return s.send(k, http.StatusOK, contactResource(k.links, who))
+	return s.send(k, http.StatusOK, s.contactResource(k.links, who))
 }
 
-func contactResource(l links, who gateway.Person) *representation.Resource {
+func (s *Server) contactResource(l links, who gateway.Person) *representation.Resource {
 	network := "SameEnterprise"
 	if who.Guest {
 		network = "Federated"
@@ -33,11 +33,14 @@ func contactResource(l links, who gateway.Person) *representation.Resource {
 	if len(who.EmailAddresses) > 0 {
 		r.SetList("emailAddresses", who.EmailAddresses)
 	}
-	return r.SetNonEmpty("workPhoneNumber", who.WorkPhone).
+	r.SetNonEmpty("workPhoneNumber", who.WorkPhone).
 		SetNonEmpty("mobilePhoneNumber", who.MobilePhone).
 		Set("type", "User").
-		Set("name", who.Name).
-		Link("contactPresence", l.contactPart(who.Address, "presence")).
+		Set("name", who.Name)
+	if s.gateway.HasPhotos() {
+		r.Link("contactPhoto", l.photo(who.Address))
+	}
+	return r.Link("contactPresence", l.contactPart(who.Address, "presence")).
 		Link("contactLocation", l.contactPart(who.Address, "location")).
 		Link("contactNote", l.contactPart(who.Address, "note")).
 		Link("contactSupportedModalities", l.contactPart(who.Address, "supportedMedia")).
@@ -76,12 +79,15 @@ func (s *Server) contactLocation(k *call) error {
 	if err != nil {
 		return err
 	}
-	location := who.Office
-	if !p.Location.IsZero() {
-		location = p.Location.In(k.culture())
-	}
 	return s.send(k, http.StatusOK, representation.New("contactLocation", k.links.contactPart(who.Address, "location")).
-		Set("location", location))
+		Set("location", locationOf(k, who, p)))
+}
+
+func locationOf(k *call, who gateway.Person, p gateway.Presence) string {
+	if !p.Location.IsZero() {
+		return p.Location.In(k.culture())
+	}
+	return who.Office
 }
 
 // contactSupportedModalities says how somebody can be reached now: by message
@@ -109,12 +115,21 @@ func (s *Server) contactPrivacyRelationship(k *call) error {
 	if err != nil {
 		return err
 	}
-	level := "Colleagues"
-	if who.Guest {
-		level = "External"
-	}
 	return s.send(k, http.StatusOK, representation.New("contactPrivacyRelationship", k.links.contactPart(who.Address, "privacyRelationship")).
-		Set("relationshipLevel", level))
+		Set("relationshipLevel", relationshipLevel(who)))
+}
+
+// The members of PrivacyRelationshipLevel that occur.
+const (
+	levelColleagues = "Colleagues"
+	levelExternal   = "External"
+)
+
+func relationshipLevel(who gateway.Person) string {
+	if who.Guest {
+		return levelExternal
+	}
+	return levelColleagues
 }
 
 func (s *Server) person(k *call) (gateway.Person, error) {

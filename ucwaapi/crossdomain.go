@@ -28,25 +28,85 @@ func newAllowedOrigins(list []string) allowedOrigins {
 	return allowed
 }
 
-// check looks at X-Ms-Origin, in which the frame names the page behind it.
-// Native clients send none and are not checked. A page on the gateway's own
-// host is no other domain.
-func (a allowedOrigins) check(header []string, own string) error {
-	for _, o := range header {
-		if c := canonicalOrigin(o); c != own && !a[c] {
+// checkOrigin refuses a request for a page of another domain that is not
+// allowed. The frame names the page behind it in X-Ms-Origin; a browser that
+// does without the frame sends Origin. Native clients send neither and are not
+// checked. A page on the gateway's own host is no other domain.
+func (s *Server) checkOrigin(r *http.Request) error {
+	framed, direct := r.Header["X-Ms-Origin"], r.Header["Origin"]
+	if framed == nil && direct == nil { // mostly; the gateway's own origin need not be found then
+		return nil
+	}
+	own := s.origin.of(r)
+	for _, o := range framed {
+		if c := canonicalOrigin(o); c != own && !s.allowed[c] {
+			return errOriginNotAllowed
+		}
+	}
+	for _, o := range direct {
+		if !s.allowed[canonicalOrigin(o)] && !sameHost(o, own) {
 			return errOriginNotAllowed
 		}
 	}
 	return nil
 }
 
-// checkOrigin refuses a request for a page of another domain that is not allowed.
-func (s *Server) checkOrigin(r *http.Request) error {
-	page := r.Header["X-Ms-Origin"]
-	if page == nil { // mostly; the gateway's own origin need not be found then
-		return nil
-	}
-	return s.allowed.check(page, s.origin.of(r))
+// sameHost says whether a page's origin is the gateway itself. The scheme does
+// not count: behind a proxy that is not trusted the gateway does not know it.
+func sameHost(origin, own string) bool {
+	_, own, _ = strings.Cut(own, "://")
+	_, host, _ := strings.Cut(canonicalOrigin(origin), "://")
+	return host != "" && host == own
+}
+
+// What a page of an allowed origin may send and read (Fetch standard, CORS).
+const (
+	corsMethods = "GET, POST, PUT, DELETE, OPTIONS, HEAD"
+	corsExposed = "ETag, Location, WWW-Authenticate, X-Ms-diagnostics, X-MS-UcwaVersion, X-MS-Server-Fqdn, Retry-After"
+	corsMaxAge  = "600" // seconds
+)
+
+// crossOrigin answers preflights and lets pages of allowed origins read the
+// answers. To everybody else answers look as if there were no such thing.
+func (s *Server) crossOrigin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header["Origin"]
+		if origin == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h := w.Header()
+		h["Vary"] = []string{"Origin"}
+		allowed := len(origin) == 1 && s.allowed[canonicalOrigin(origin[0])]
+		if allowed {
+			h["Access-Control-Allow-Origin"] = []string{origin[0]}
+			h["Access-Control-Expose-Headers"] = []string{corsExposed}
+		}
+		if r.Method != http.MethodOptions || r.Header["Access-Control-Request-Method"] == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		s.header.common(h)
+		if allowed {
+			h["Access-Control-Allow-Methods"] = []string{corsMethods}
+			h["Access-Control-Max-Age"] = []string{corsMaxAge}
+			h["Vary"] = []string{"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
+			if asked := r.Header["Access-Control-Request-Headers"]; len(asked) == 1 && tokens(asked[0]) {
+				// Clients send headers of their own making; none of them means
+				// anything that a page could not say otherwise.
+				h["Access-Control-Allow-Headers"] = []string{asked[0]}
+			}
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
+// tokens says whether s is a list of header names and nothing else.
+func tokens(s string) bool {
+	return len(s) <= 1024 && !strings.ContainsFunc(s, func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && !strings.ContainsRune("-_, ", r)
+	})
 }
 
 // canonicalOrigin writes an origin in one way: lower case, no default port, no

@@ -14,7 +14,8 @@ func (s *Server) root(k *call) error {
 	base := s.origin.of(k.Request()) + discoveryPath
 	query := "?originalDomain=" + url.QueryEscape(s.originalDomain(k))
 	return s.sendDiscovery(k, representation.New("root", base+"/root"+query).
-		Link("user", base+"/root/oauth/user"+query))
+		Link("user", base+"/root/oauth/user"+query).
+		Link("xframe", s.origin.of(k.Request())+xframePath))
 }
 
 // user tells a signed-in client where to create applications. Its self link
@@ -22,7 +23,15 @@ func (s *Server) root(k *call) error {
 func (s *Server) user(k *call) error {
 	base := s.origin.of(k.Request())
 	return s.sendDiscovery(k, representation.New("user", base+discoveryPath+"/root/user").
-		Link("applications", base+applicationsPath))
+		LinkRevision("applications", base+applicationsPath, "2").
+		Link("xframe", base+xframePath))
+}
+
+// xframe serves the page that web clients load in a hidden frame.
+func (s *Server) xframe(k *call) error {
+	s.header.common(k.Response().Header())
+	s.frame.ServeHTTP(k.Response(), k.Request())
+	return nil
 }
 
 func (s *Server) sendDiscovery(k *call, r *representation.Resource) error {

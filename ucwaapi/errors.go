@@ -30,6 +30,10 @@ const (
 	codeServiceFailure       = "ServiceFailure"
 	codeServiceUnavailable   = "ServiceUnavailable"
 	codeTimeout              = "Timeout"
+	codeGatewayTimeout       = "GatewayTimeout"
+	codePreconditionFailed   = "PreconditionFailed"
+	codePreconditionRequired = "PreconditionRequired"
+	codeTooManyRequests      = "TooManyRequests"
 
 	messageFailure = "The gateway could not answer this request."
 )
@@ -57,7 +61,38 @@ var errorTable = map[gateway.Reason]errorRow{
 	gateway.Timeout:                    {http.StatusGatewayTimeout, codeTimeout, ""},
 	gateway.LimitExceeded:              {http.StatusForbidden, codeForbidden, "LimitExceeded"},
 	gateway.PGetReplaced:               {http.StatusConflict, codeConflict, "PGetReplaced"},
+	gateway.MakeMeAvailableRequired:    {http.StatusConflict, codeConflict, "MakeMeAvailableRequired"},
+	gateway.AlreadyExists:              {http.StatusConflict, codeConflict, "AlreadyExists"},
+	gateway.OperationNotSupported:      {http.StatusForbidden, codeForbidden, "OperationNotSupported"},
+	gateway.ListFull:                   {http.StatusConflict, codeConflict, "LimitExceeded"},
+	gateway.TooManyGroups:              {http.StatusConflict, codeConflict, "TooManyGroups"},
+	gateway.PhotoTimeout:               {http.StatusGatewayTimeout, codeGatewayTimeout, ""},
 }
+
+// protocolError is an error of this side of the gateway: it is about the
+// request, not about what is asked for.
+type protocolError struct {
+	errorRow
+	message    string
+	retryAfter time.Duration
+}
+
+func (e *protocolError) Error() string { return e.message }
+
+var (
+	errPreconditionRequired = &protocolError{
+		errorRow: errorRow{http.StatusPreconditionRequired, codePreconditionRequired, ""},
+		message:  "A PUT needs the header If-Match with the entity tag of what it replaces.",
+	}
+	errPreconditionFailed = &protocolError{
+		errorRow: errorRow{http.StatusPreconditionFailed, codePreconditionFailed, ""},
+		message:  "The resource has changed: If-Match does not name its entity tag.",
+	}
+	errVersion = &protocolError{
+		errorRow: errorRow{http.StatusNotFound, codeNotFound, "APIVersionNotSupported"},
+		message:  "X-MS-RequiresMinResourceVersion asks for a revision above 2, the highest there is.",
+	}
+)
 
 // retryUnavailable is the Retry-After of a 503 whose cause names none.
 const retryUnavailable = 10 * time.Second
@@ -108,6 +143,10 @@ func describe(err error) (errorRow, *representation.Reason, time.Duration) {
 			retry = retryUnavailable
 		}
 		return row, reason, retry
+	}
+	var own *protocolError
+	if errors.As(err, &own) {
+		return own.errorRow, &representation.Reason{Code: own.code, Subcode: own.subcode, Message: own.message}, own.retryAfter
 	}
 	row := errorRow{http.StatusInternalServerError, codeServiceFailure, ""}
 	message := messageFailure

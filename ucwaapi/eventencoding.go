@@ -2,6 +2,7 @@ package ucwaapi
 
 import (
 	"bytes"
+	"slices"
 
 	"ucwagate/gateway/session"
 	"ucwagate/ucwaapi/representation"
@@ -22,12 +23,29 @@ func encodedForm(e *session.Event) *encodedEvent {
 			return enc
 		}
 	}
-	v := viewOf(e)
+	v := viewOf(e, links{id: applicationMark})
 	mark := []byte(applicationMark)
 	enc := &encodedEvent{json: bytes.Split(v.appendJSON(nil), mark), xml: bytes.Split(v.appendXML(nil), mark)}
 	var kept any = enc
 	e.Encoded.Store(&kept)
 	return enc
+}
+
+// appendEvent appends one event as the application of l sees it.
+func appendEvent(dst []byte, e *session.Event, l links, asXML bool) []byte {
+	if e.Kind == session.CommunicationResource {
+		// It is for one application only, and embeds an entity tag that its
+		// hrefs are part of.
+		v := viewOf(e, l)
+		if asXML {
+			return v.appendXML(dst)
+		}
+		return v.appendJSON(dst)
+	}
+	if asXML {
+		return appendCut(dst, encodedForm(e).xml, l.id)
+	}
+	return appendCut(dst, encodedForm(e).json, l.id)
 }
 
 func appendCut(dst []byte, parts [][]byte, id string) []byte {
@@ -48,10 +66,8 @@ type eventView struct {
 	embedded      *representation.Resource
 }
 
-// viewOf finds an event's rels and hrefs. Its hrefs carry the mark in place of
-// the application's id.
-func viewOf(e *session.Event) eventView {
-	l := links{id: applicationMark}
+// viewOf finds an event's rels and hrefs, those of an application.
+func viewOf(e *session.Event, l links) eventView {
 	v := eventView{kind: e.Type.String()}
 	switch e.Kind {
 	case session.ContactPresence:
@@ -73,6 +89,17 @@ func viewOf(e *session.Event) eventView {
 		v.rel, v.href = e.GroupRel, l.group(e.Key)
 	case session.ContactsAndGroupsSubscription:
 		v.rel, v.href = "myContactsAndGroupsSubscription", l.contactsAndGroupsSubscription()
+	case session.CommunicationResource:
+		v.rel, v.href = "communication", l.communication()
+		v.embedded = communicationResource(l, *e.Communication)
+	case session.Me:
+		v.rel, v.href = "me", l.me()
+	case session.OwnPresence:
+		v.rel, v.href = "presence", l.ownPresence()
+	case session.OwnNote:
+		v.rel, v.href = "note", l.ownNote()
+	case session.OwnLocation:
+		v.rel, v.href = "location", l.ownLocation()
 	}
 	switch e.In {
 	case session.SubscribedContacts:
@@ -140,9 +167,30 @@ func (v *eventView) appendXML(dst []byte) []byte {
 	return append(dst, '>')
 }
 
-// appendPackageJSON appends a whole answer of the event channel. All events of
-// presence work come from the sender people, in one block; an answer without
-// events has an empty list, over which clients iterate unguarded.
+// sender is a resource from which events come.
+type sender struct {
+	rel, href   string
+	first, last session.Kind // of its events
+}
+
+// senders are all there are, in the order in which they stand in an answer. That
+// of events of different senders does not matter, and a known client reads only
+// the first block of each.
+func senders(l links) [3]sender {
+	return [3]sender{
+		{"communication", l.communication(), session.CommunicationResource, session.CommunicationResource},
+		{"me", l.me(), session.Me, session.OwnLocation},
+		{"people", l.people(), session.ContactPresence, session.ContactsAndGroupsSubscription},
+	}
+}
+
+func (s *sender) sent(e *session.Event) bool { return s.first <= e.Kind && e.Kind <= s.last }
+
+func (s *sender) sends(events []*session.Event) bool { return slices.ContainsFunc(events, s.sent) }
+
+// appendPackageJSON appends a whole answer of the event channel, one block for
+// each sender; an answer without events has an empty list, over which clients
+// iterate unguarded.
 func appendPackageJSON(dst []byte, l links, p *session.Package, instance string, nextWithResync bool) []byte {
 	dst = append(dst, `{"_links":{"self":{"href":`...)
 	dst = representation.AppendJSONString(dst, l.events(p.Ack, instance))
@@ -155,15 +203,29 @@ func appendPackageJSON(dst []byte, l links, p *session.Package, instance string,
 		dst = append(dst, '}')
 	}
 	dst = append(dst, `},"sender":[`...)
-	if len(p.Events) > 0 {
-		dst = append(dst, `{"rel":"people","href":`...)
-		dst = representation.AppendJSONString(dst, l.people())
+	first := true
+	for _, from := range senders(l) {
+		if !from.sends(p.Events) {
+			continue
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = append(dst, `{"rel":`...)
+		dst = representation.AppendJSONString(dst, from.rel)
+		dst = append(dst, `,"href":`...)
+		dst = representation.AppendJSONString(dst, from.href)
 		dst = append(dst, `,"events":[`...)
-		for i, e := range p.Events {
-			if i > 0 {
+		before := len(dst)
+		for _, e := range p.Events {
+			if !from.sent(e) {
+				continue
+			}
+			if len(dst) > before {
 				dst = append(dst, ',')
 			}
-			dst = appendCut(dst, encodedForm(e).json, l.id)
+			dst = appendEvent(dst, e, l, false)
 		}
 		dst = append(dst, `]}`...)
 	}
@@ -182,12 +244,18 @@ func appendPackageXML(dst []byte, l links, p *session.Package, instance string, 
 		dst = representation.AppendXMLAttribute(dst, "href", l.events(p.NextAck, instance))
 		dst = append(dst, `/>`...)
 	}
-	if len(p.Events) > 0 {
-		dst = append(dst, `<sender rel="people"`...)
-		dst = representation.AppendXMLAttribute(dst, "href", l.people())
+	for _, from := range senders(l) {
+		if !from.sends(p.Events) {
+			continue
+		}
+		dst = append(dst, `<sender`...)
+		dst = representation.AppendXMLAttribute(dst, "rel", from.rel)
+		dst = representation.AppendXMLAttribute(dst, "href", from.href)
 		dst = append(dst, '>')
 		for _, e := range p.Events {
-			dst = appendCut(dst, encodedForm(e).xml, l.id)
+			if from.sent(e) {
+				dst = appendEvent(dst, e, l, true)
+			}
 		}
 		dst = append(dst, `</sender>`...)
 	}

@@ -48,12 +48,23 @@ func TestEveryEventShape(t *testing.T) {
 		"distributionGroup-deleted-myGroups":      {Kind: session.Group, Type: session.Deleted, In: session.MyGroups, Key: "8c1d", Group: "8c1d", GroupRel: "distributionGroup"},
 		"group-updated":                           {Kind: session.Group, Type: session.Updated, Key: "8c1d", Group: "8c1d", GroupRel: "group"},
 		"myContactsAndGroupsSubscription-updated": {Kind: session.ContactsAndGroupsSubscription, Type: session.Updated},
+		"communication-updated": {Kind: session.CommunicationResource, Type: session.Updated, Communication: &session.Communication{
+			PassThrough: "0f3c9d0a-6a4e-4c1f-9d55-3f6b7a1c2e90", Modalities: []string{"Messaging"}, Formats: []string{"Plain"},
+		}},
+		"me-updated":       {Kind: session.Me, Type: session.Updated},
+		"presence-added":   {Kind: session.OwnPresence, Type: session.Added},
+		"presence-updated": {Kind: session.OwnPresence, Type: session.Updated},
+		"note-updated":     {Kind: session.OwnNote, Type: session.Updated},
+		"location-updated": {Kind: session.OwnLocation, Type: session.Updated},
 	}
 	for name, e := range shapes {
 		goldenPackage(t, name, &session.Package{Ack: 4, Rel: session.Next, NextAck: 5, Events: []*session.Event{e}}, "", false)
 	}
 	added, presence := shapes["presenceSubscription-added"], shapes["contactPresence-updated"]
 	goldenPackage(t, "several", &session.Package{Ack: 4, Rel: session.Next, NextAck: 5, Events: []*session.Event{added, presence}}, "", false)
+	goldenPackage(t, "senders", &session.Package{Ack: 4, Rel: session.Next, NextAck: 5, Events: []*session.Event{
+		shapes["communication-updated"], shapes["me-updated"], shapes["presence-added"], presence, shapes["location-updated"],
+	}}, "", false)
 	goldenPackage(t, "empty", &session.Package{Ack: 4, Rel: session.Next, NextAck: 5}, "", false)
 	goldenPackage(t, "resume", &session.Package{Ack: 4, Rel: session.Resume, NextAck: 5}, "", false)
 	goldenPackage(t, "resync", &session.Package{Ack: 9, Rel: session.Resync, NextAck: 5}, "", false)

@@ -33,10 +33,10 @@ func (s *Server) myGroups(k *call) error {
 	for _, g := range groups {
 		switch {
 		case g.Kind == gateway.ContactGroup || g.Kind == gateway.DistributionGroup:
-			many[g.Kind] = append(many[g.Kind], groupResource(k.links, g))
+			many[g.Kind] = append(many[g.Kind], s.groupResource(k, g))
 			hrefs[g.Kind] = append(hrefs[g.Kind], k.links.group(g.ID))
 		case expand:
-			r.Embed(groupResource(k.links, g))
+			r.Embed(s.groupResource(k, g))
 		default:
 			r.Link(string(g.Kind), k.links.group(g.ID))
 		}
@@ -56,17 +56,34 @@ func (s *Server) group(k *call) error {
 	if err != nil {
 		return err
 	}
-	return s.send(k, http.StatusOK, groupResource(k.links, g))
+	return s.send(k, http.StatusOK, s.groupResource(k, g))
 }
 
-func groupResource(l links, g gateway.Group) *representation.Resource {
+// groupResource describes a group. One of the user's own has what a PUT needs.
+func (s *Server) groupResource(k *call, g gateway.Group) *representation.Resource {
+	l := k.links
 	r := representation.New(string(g.Kind), l.group(g.ID)).SetNonEmpty("uri", g.URI).Set("id", g.ID).Set("name", g.Name)
 	if g.Kind == gateway.DistributionGroup {
-		r.Link("expandDistributionGroup", l.expandDistributionGroup(g.ID))
-	} else {
-		r.Link("groupContacts", l.groupContacts(g.ID))
+		r.Link("expandDistributionGroup", l.expandDistributionGroup(g.ID)).
+			Link("subscribeToGroupPresence", l.subscribeToGroupPresence(g.ID))
+		if s.gateway.ContactListWritable() {
+			if g.Listed {
+				r.Link("removeFromContactList", l.removeFromContactList(g.ID))
+			} else {
+				r.Link("addToContactList", l.addToContactList(g.ID))
+			}
+		}
+		return r
 	}
-	return r.Link("subscribeToGroupPresence", l.subscribeToGroupPresence(g.ID))
+	r.Link("groupContacts", l.groupContacts(g.ID)).
+		Link("subscribeToGroupPresence", l.subscribeToGroupPresence(g.ID))
+	if g.Kind != gateway.MyOrganizationGroup {
+		r.Link("groupMemberships", l.membershipsOfGroup(g.ID))
+	}
+	if g.Own {
+		r.Set(k.app.PassThrough, passThroughText).Tag()
+	}
+	return r
 }
 
 // expandDistributionGroup is the group with its members embedded.
@@ -83,7 +100,7 @@ func (s *Server) expandDistributionGroup(k *call) error {
 	if err != nil {
 		return err
 	}
-	return s.send(k, http.StatusOK, groupResource(k.links, g).EmbedAll("contact", contactResources(k.links, members)))
+	return s.send(k, http.StatusOK, s.groupResource(k, g).EmbedAll("contact", s.contactResources(k.links, members)))
 }
 
 // contacts serves myContacts and, with groupId, groupContacts: in the
@@ -114,7 +131,7 @@ func (s *Server) contacts(k *call) error {
 		return err
 	}
 	if expand {
-		return s.send(k, http.StatusOK, r.EmbedAll("contact", contactResources(k.links, members)))
+		return s.send(k, http.StatusOK, r.EmbedAll("contact", s.contactResources(k.links, members)))
 	}
 	hrefs := make([]string, len(members))
 	for i, m := range members {
@@ -123,10 +140,10 @@ func (s *Server) contacts(k *call) error {
 	return s.send(k, http.StatusOK, r.LinkAll("contact", hrefs))
 }
 
-func contactResources(l links, people []gateway.Person) []*representation.Resource {
+func (s *Server) contactResources(l links, people []gateway.Person) []*representation.Resource {
 	list := make([]*representation.Resource, len(people))
 	for i, p := range people {
-		list[i] = contactResource(l, p)
+		list[i] = s.contactResource(l, p)
 	}
 	return list
 }

@@ -12,6 +12,7 @@ const (
 	applicationsPath      = "/ucwa/oauth/v1/applications"
 	aliasApplicationsPath = "/ucwa/v1/applications"
 	discoveryPath         = "/Autodiscover/AutodiscoverService.svc"
+	xframePath            = "/Autodiscover/XFrame/XFrame.html"
 )
 
 // links builds the hrefs of one application. They are relative to the host,
@@ -31,10 +32,53 @@ func (l links) instance(id string) string {
 	return l.application() + "?instanceId=" + query(id)
 }
 
-func (l links) me() string             { return applicationsPath + "/" + l.id + "/me" }
-func (l links) people() string         { return applicationsPath + "/" + l.id + "/people" }
-func (l links) onlineMeetings() string { return applicationsPath + "/" + l.id + "/onlineMeetings" }
-func (l links) communication() string  { return applicationsPath + "/" + l.id + "/communication" }
+func (l links) me() string              { return applicationsPath + "/" + l.id + "/me" }
+func (l links) people() string          { return applicationsPath + "/" + l.id + "/people" }
+func (l links) onlineMeetings() string  { return applicationsPath + "/" + l.id + "/onlineMeetings" }
+func (l links) communication() string   { return applicationsPath + "/" + l.id + "/communication" }
+func (l links) policies() string        { return l.application() + "/policies" }
+func (l links) batch() string           { return l.application() + "/batch" }
+func (l links) reportMyNetwork() string { return l.application() + "/reportMyNetwork" }
+
+func (l links) makeMeAvailable() string  { return l.me() + "/makeMeAvailable" }
+func (l links) reportMyActivity() string { return l.me() + "/reportMyActivity" }
+func (l links) ownPresence() string      { return l.me() + "/presence" }
+func (l links) ownNote() string          { return l.me() + "/note" }
+func (l links) ownLocation() string      { return l.me() + "/location" }
+
+// photos is what the cookie for photos is good for.
+func (l links) photos() string              { return l.application() + "/photos" }
+func (l links) photo(address string) string { return l.photos() + "/" + pathAddress(address) }
+
+// search carries no '?': clients append their own.
+func (l links) search() string { return l.people() + "/search" }
+
+func (l links) groupMemberships() string { return l.people() + "/groupMemberships" }
+
+func (l links) membershipsOfGroup(group string) string {
+	return l.groupMemberships() + "?groupId=" + query(group)
+}
+
+func (l links) groupMembership(group, address string) string {
+	return l.groupMemberships() + "/" + url.PathEscape(group) + "," + pathAddress(address)
+}
+
+func (l links) removeContactFromAllGroups() string {
+	return l.groupMemberships() + "/removeContactFromAllGroups"
+}
+
+func (l links) privacyRelationships() string { return l.people() + "/privacyRelationships" }
+
+func (l links) privacyRelationship(level string) string {
+	return l.privacyRelationships() + "/" + strings.ToLower(level)
+}
+
+func (l links) addToContactList(group string) string { return l.group(group) + "/addToContactList" }
+
+func (l links) removeFromContactList(group string) string {
+	return l.group(group) + "/removeFromContactList"
+}
+
 func (l links) conversations() string {
 	return applicationsPath + "/" + l.id + "/communication/conversations?filter=active"
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +19,7 @@ import (
 	"ucwagate/gateway"
 	"ucwagate/ucwaapi/representation"
 	"ucwagate/ucwaapi/signin"
+	"ucwagate/ucwaapi/xframe"
 )
 
 // Options are what New needs.
@@ -63,6 +64,8 @@ type Server struct {
 
 	nextWithResync bool
 	compressor     compressor
+	frame          http.Handler
+	batched        outstanding
 }
 
 // New builds a server.
@@ -94,12 +97,18 @@ func New(o Options) (*Server, error) {
 		nextWithResync: o.NextWithResync,
 		buffers:        sync.Pool{New: func() any { return new([]byte) }},
 	}
+	if s.frame, err = xframe.New(xframe.Options{AllowedOrigins: o.AllowedOrigins, Own: at.of}); err != nil {
+		return nil, fmt.Errorf("building the frame for web pages: %w", err)
+	}
 	s.echo.HTTPErrorHandler = s.sendError
 	s.register()
+	if err := s.registerOptions(); err != nil {
+		return nil, fmt.Errorf("describing the operations: %w", err)
+	}
 	// The token service ends a path of its own: net/http's form and header
 	// rules, not Echo's.
 	s.echo.Any(strings.ToLower(signin.TokenServicePath), s.tokenService(s.signIn.TokenService(s.origin.of)))
-	s.handler = s.recovered(lenientPaths(s.echo))
+	s.handler = s.recovered(s.crossOrigin(lenientPaths(s.echo)))
 	return s, nil
 }
 
@@ -118,6 +127,7 @@ type call struct {
 	route     *Route
 	format    representation.Format
 	principal gateway.Principal
+	identity  signin.Identity
 	app       gateway.Application
 	links     links
 	// values backs the header values of the answer, one array for all of them.
@@ -139,11 +149,19 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 			return err
 		}
 		if route.access >= signedIn {
-			who, err := s.signIn.Authenticate(r)
+			authenticate := s.signIn.Authenticate
+			if route.cookie {
+				authenticate = s.authenticatePhoto
+			}
+			who, err := authenticate(r)
 			if err != nil {
 				return s.refuse(c, err)
 			}
+			k.identity = who
 			k.principal = gateway.Principal{Address: who.Address, ObjectID: who.ObjectID, TenantID: who.TenantID, Name: who.Name}
+		}
+		if err := checkVersion(r); err != nil {
+			return err
 		}
 		if route.access == application {
 			id := c.Param("application")
@@ -155,6 +173,21 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 		}
 		return route.serve(s, k)
 	}
+}
+
+// highestRevision is the highest revision of any resource here.
+const highestRevision = 2
+
+// checkVersion refuses a request that needs more than there is. A popular client
+// asks every resource for 2.0, whatever that one has; what is no number says
+// nothing.
+func checkVersion(r *http.Request) error {
+	for _, v := range r.Header["X-Ms-Requiresminresourceversion"] {
+		if n, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil && n > highestRevision {
+			return errVersion
+		}
+	}
+	return nil
 }
 
 // refuse answers a request that shows no valid token.
@@ -195,22 +228,6 @@ func limitReading(w http.ResponseWriter) (lift func()) {
 		return func() {}
 	}
 	return func() { _ = c.SetReadDeadline(time.Time{}) }
-}
-
-// input decodes query and body of a request. GET and HEAD have no body that
-// counts.
-func (s *Server) input(k *call) (*representation.Input, error) {
-	r := k.Request()
-	var body []byte
-	if r.Body != nil && r.ContentLength != 0 && r.Method != http.MethodGet && r.Method != http.MethodHead {
-		defer limitReading(k.Response())()
-		var err error
-		body, err = io.ReadAll(http.MaxBytesReader(k.Response(), r.Body, s.maxBody))
-		if err != nil {
-			return nil, fmt.Errorf("reading the request body: %w", err)
-		}
-	}
-	return representation.ParseInput(r.URL.RawQuery, r.Header.Get("Content-Type"), body)
 }
 
 // recovered keeps a panic of one request from ending the process or leaking

@@ -36,7 +36,12 @@ type Input struct {
 	body  map[string]field    // lower-case name → value
 }
 
-type field struct{ values []string }
+type field struct {
+	values []string
+	// list and object tell what stood there in place of a single value: a list,
+	// or something (also in a list) that is no value at all.
+	list, object bool
+}
 
 // ParseInput decodes a raw query and a body. Without a body the content type
 // does not matter. Errors are ErrUnsupportedMediaType and *SyntaxError.
@@ -69,13 +74,24 @@ func ParseInput(rawQuery, contentType string, body []byte) (*Input, error) {
 // stays a '+': identifiers and addresses carry it raw.
 func (in *Input) String(name string) (string, bool) {
 	name = strings.ToLower(name)
-	if f, ok := in.body[name]; ok && len(f.values) > 0 {
+	if f, ok := in.body[name]; ok && len(f.values) > 0 && !f.object {
 		return f.values[0], true
 	}
 	if v, ok := in.query[name]; ok {
 		return unescape(v[0], false), true
 	}
 	return "", false
+}
+
+// Text is String for free text, where a '+' in the query is a space.
+func (in *Input) Text(name string) (string, bool) {
+	name = strings.ToLower(name)
+	if _, ok := in.body[name]; !ok {
+		if v, ok := in.query[name]; ok {
+			return unescape(v[0], true), true
+		}
+	}
+	return in.String(name)
 }
 
 // Int returns a whole number. ok is false if the parameter is absent; err says
@@ -95,7 +111,7 @@ func (in *Input) Int(name string) (n int, ok bool, err error) {
 // List returns a list of strings; a single value counts as a list of one.
 func (in *Input) List(name string) ([]string, bool) {
 	name = strings.ToLower(name)
-	if f, ok := in.body[name]; ok {
+	if f, ok := in.body[name]; ok && (f.list || len(f.values) > 0) {
 		return f.values, true
 	}
 	raw, ok := in.query[name]
@@ -107,6 +123,28 @@ func (in *Input) List(name string) ([]string, bool) {
 		values[i] = unescape(v, false)
 	}
 	return values, true
+}
+
+// NotText returns those of the names whose value in the body is not a single
+// value: a list or an object.
+func (in *Input) NotText(names ...string) []string {
+	return in.mistyped(func(f field) bool { return f.list || f.object }, names)
+}
+
+// NotList returns those of the names whose value in the body is an object, or a
+// list of anything but values.
+func (in *Input) NotList(names ...string) []string {
+	return in.mistyped(func(f field) bool { return f.object }, names)
+}
+
+func (in *Input) mistyped(wrong func(field) bool, names []string) []string {
+	var found []string
+	for _, name := range names {
+		if f, ok := in.body[strings.ToLower(name)]; ok && wrong(f) {
+			found = append(found, name)
+		}
+	}
+	return found
 }
 
 func parseQuery(raw string) map[string][]string {
@@ -210,20 +248,25 @@ func describeJSON(err error) error {
 	return errShape
 }
 
-// jsonField turns a JSON value into a field; nulls and objects are no fields.
+// jsonField turns a JSON value into a field; nulls are none.
 func jsonField(value json.RawMessage) (field, bool) {
 	if len(value) > 0 && value[0] == '[' {
 		var items []json.RawMessage
 		if json.Unmarshal(value, &items) != nil {
 			return field{}, false
 		}
-		f := field{values: make([]string, 0, len(items))}
+		f := field{values: make([]string, 0, len(items)), list: true}
 		for _, item := range items {
 			if s, ok := jsonScalar(item); ok {
 				f.values = append(f.values, s)
+			} else if item[0] != 'n' {
+				f.object = true
 			}
 		}
 		return f, true
+	}
+	if len(value) > 0 && value[0] == '{' {
+		return field{object: true}, true
 	}
 	s, ok := jsonScalar(value)
 	return field{values: []string{s}}, ok
@@ -355,7 +398,7 @@ func xmlChild(d *xml.Decoder, start xml.StartElement, fields map[string]field) e
 		if err := d.DecodeElement(&list, &start); err != nil {
 			return err
 		}
-		fields[name] = field{values: list.Items}
+		fields[name] = field{values: list.Items, list: true}
 		return nil
 	default:
 		return d.Skip()

@@ -19,6 +19,8 @@ import (
 type Options struct {
 	// Tickets issues and verifies web tickets; required with Passwords.
 	Tickets *Tickets
+	// Photos issues and verifies the cookies for photos.
+	Photos *Tickets
 	// Passwords checks the passwords sent to the token service.
 	Passwords *Passwords
 	// Entra verifies access tokens of Entra ID.
@@ -40,6 +42,7 @@ type Options struct {
 // goroutines.
 type Authenticator struct {
 	tickets       *Tickets
+	photos        *Tickets
 	passwords     *Passwords
 	entra         *Entra
 	attempts      *Attempts
@@ -60,7 +63,7 @@ func New(opts Options) (*Authenticator, error) {
 		return nil, errors.New("a password source needs web tickets to give out")
 	}
 	a := &Authenticator{
-		tickets: opts.Tickets, passwords: opts.Passwords, entra: opts.Entra, attempts: opts.Attempts,
+		tickets: opts.Tickets, photos: opts.Photos, passwords: opts.Passwords, entra: opts.Entra, attempts: opts.Attempts,
 		clk: opts.Clock, log: opts.Logger, clientAddress: opts.ClientAddress,
 		checks: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
@@ -115,6 +118,25 @@ func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
 		a.logToken(r.Context(), err)
 	}
 	return id, err
+}
+
+// PhotoCookie returns the value of a cookie that stands for the token of id in
+// requests for photos, as long as that token lives; empty: there is none.
+func (a *Authenticator) PhotoCookie(id Identity) string {
+	if a.photos == nil {
+		return ""
+	}
+	ticket, _ := a.photos.Issue(id)
+	return strings.TrimPrefix(ticket, ticketPrefix)
+}
+
+// AuthenticatePhoto returns who was given the value of a cookie. The error is
+// ErrInvalid or ErrExpired.
+func (a *Authenticator) AuthenticatePhoto(value string) (Identity, error) {
+	if a.photos == nil {
+		return Identity{}, ErrInvalid
+	}
+	return a.photos.Verify(ticketPrefix + value)
 }
 
 func (a *Authenticator) verifyTicket(ticket string) (Identity, error) {

@@ -101,6 +101,16 @@ type ticketScratch struct {
 // randomness. With no key one is generated; its tickets end with the process.
 // A lifetime of zero means DefaultTicketLifetime; less than a second is an error.
 func NewTickets(keys [][]byte, lifetime time.Duration, clk clock.Clock) (*Tickets, error) {
+	return newTicketsFor("ucwagate web ticket 1", keys, lifetime, clk)
+}
+
+// NewPhotoTickets returns Tickets that stand for a token in a cookie, from the
+// same keys: they open nothing else, and no web ticket passes for one.
+func NewPhotoTickets(keys [][]byte, clk clock.Clock) (*Tickets, error) {
+	return newTicketsFor("ucwagate photo cookie 1", keys, 0, clk)
+}
+
+func newTicketsFor(purpose string, keys [][]byte, lifetime time.Duration, clk clock.Clock) (*Tickets, error) {
 	if lifetime == 0 {
 		lifetime = DefaultTicketLifetime
 	}
@@ -123,7 +133,7 @@ func NewTickets(keys [][]byte, lifetime time.Duration, clk clock.Clock) (*Ticket
 		if len(key) < minKeyLen {
 			return nil, fmt.Errorf("ticket key %d: %d bytes, at least %d are needed", i+1, len(key), minKeyLen)
 		}
-		k, err := deriveTicketKey(key)
+		k, err := deriveTicketKey(purpose, key)
 		if err != nil {
 			return nil, fmt.Errorf("ticket key %d: %w", i+1, err)
 		}
@@ -139,8 +149,8 @@ func NewTickets(keys [][]byte, lifetime time.Duration, clk clock.Clock) (*Ticket
 // deriveTicketKey keeps the configured key apart from its use, so that the
 // same key may serve another purpose under another label. The id is derived
 // too: it tells nothing about the key.
-func deriveTicketKey(key []byte) (ticketKey, error) {
-	out, err := hkdf.Key(sha256.New, key, nil, "ucwagate web ticket 1", macLen+keyIDLen)
+func deriveTicketKey(purpose string, key []byte) (ticketKey, error) {
+	out, err := hkdf.Key(sha256.New, key, nil, purpose, macLen+keyIDLen)
 	if err != nil {
 		return ticketKey{}, fmt.Errorf("deriving the signing key: %w", err)
 	}

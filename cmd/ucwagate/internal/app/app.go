@@ -17,6 +17,7 @@ import (
 
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/gateway"
+	"ucwagate/gateway/contactfile"
 	"ucwagate/gateway/memory"
 	"ucwagate/gateway/session"
 	"ucwagate/graphsrc/clock"
@@ -166,6 +167,9 @@ func (a *App) signIn() (*signin.Authenticator, error) {
 	if o.Tickets, err = signin.NewTickets(keys, a.cfg.SignIn.TicketLifetime, a.clock); err != nil {
 		return nil, fmt.Errorf("building web tickets: %w", err)
 	}
+	if o.Photos, err = signin.NewPhotoTickets(keys, a.clock); err != nil {
+		return nil, fmt.Errorf("building cookies for photos: %w", err)
+	}
 	if a.cfg.SignIn.Htpasswd != "" {
 		var domains []string
 		for _, t := range a.cfg.Tenants {
@@ -206,7 +210,17 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		Limits: gateway.Limits{
 			ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts, Session: a.sessionLimits(),
 		},
+		ReadOnly: !a.cfg.Presence.Publish, NoPhotos: !a.cfg.Photos.Enabled,
 		RosterInterval: a.cfg.Contacts.TTL,
+	}
+	if a.cfg.Contacts.ListFile != "" {
+		o.Contacts.File, err = contactfile.Open(a.cfg.Contacts.ListFile, contactfile.Options{
+			Writable: a.cfg.Contacts.ListWritable, MaxContacts: a.cfg.Contacts.MaxContacts, MaxGroups: a.cfg.Contacts.MaxGroups,
+			Clock: a.clock, Logger: a.log,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	if a.cfg.Contacts.PinnedFile != "" {
 		pinned, err := readPinned(a.cfg.Contacts.PinnedFile)
@@ -231,6 +245,6 @@ func (a *App) sessionLimits() session.Limits {
 	c := a.cfg.Subscriptions
 	return session.Limits{
 		Subscriptions: c.PerApplication, Members: c.Members, Events: c.QueuedEvents, Channels: c.Instances,
-		SoftReset: c.SoftReset, Expiry: c.Expiry,
+		SoftReset: c.SoftReset, Expiry: c.Expiry, Activity: a.cfg.Applications.Activity,
 	}
 }

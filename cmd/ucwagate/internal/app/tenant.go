@@ -63,7 +63,8 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		UserTTL:     cfg.Directory.TTL, NegativeTTL: cfg.Directory.NegativeTTL, DirectorySize: cfg.Directory.CacheSize,
 		DirectorySync: cfg.Directory.Sync, SyncInterval: cfg.Directory.SyncInterval, Domains: t.Domains,
 		ContactsTTL: cfg.Contacts.TTL, MaxContacts: cfg.Contacts.MaxContacts + 1, // one more tells that a group is too large
-		MaxGroups: cfg.Contacts.MaxGroups,
+		MaxGroups:       cfg.Contacts.MaxGroups,
+		PhotoCacheBytes: int(cfg.Photos.CacheSize), PhotoTTL: cfg.Photos.TTL, PhotoNegativeTTL: cfg.Photos.NegativeTTL,
 	})
 	if err != nil {
 		graph.Close()

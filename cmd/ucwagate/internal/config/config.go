@@ -18,6 +18,7 @@ type Config struct {
 	Tenants       []Tenant      `key:"tenants" doc:"The Microsoft Entra tenants served, at least one. The domain of an address picks its tenant."`
 	Presence      Presence      `key:"presence" doc:"How presence is read, kept and shown."`
 	Directory     Directory     `key:"directory" doc:"How addresses become users."`
+	Photos        Photos        `key:"photos" doc:"Photos of people; reading them needs the Graph permission ProfilePhoto.Read.All."`
 	Contacts      Contacts      `key:"contacts" doc:"Where contact lists and groups come from. A source for which a Graph permission is missing hides itself."`
 	Subscriptions Subscriptions `key:"subscriptions" doc:"Presence subscriptions and the event channel."`
 	Applications  Applications  `key:"applications" doc:"How many UCWA applications there may be, and how long they live."`
@@ -120,6 +121,7 @@ type Presence struct {
 	CacheSize           int           `key:"cache_size" min:"100" max:"10000000" doc:"People whose presence is kept in memory, about 400 bytes each."`
 	BatchWindow         time.Duration `key:"batch_window" min:"0s" max:"1s" doc:"How long a request waits for others, to leave with them as one."`
 	UnknownAs           UnknownAs     `key:"unknown_as" oneof:"Offline,None" doc:"The availability shown for a person whose presence Graph does not know. None only for clients that know that word."`
+	Publish             bool          `key:"publish" doc:"Users may set their own presence and note. Needs the Graph permission Presence.ReadWrite.All; without it, or with false, presence is read only."`
 	OutOfOfficeActivity bool          `key:"out_of_office_activity" doc:"Show the activity out-of-office, which is not in the documented list of UCWA but which many clients know."`
 }
 
@@ -141,6 +143,14 @@ type Directory struct {
 	CacheSize    int           `key:"cache_size" min:"100" max:"10000000" doc:"Addresses kept in memory."`
 }
 
+// Photos says how photos are served.
+type Photos struct {
+	Enabled     bool          `key:"enabled" doc:"Serve photos; with false they are refused (403)."`
+	CacheSize   Size          `key:"cache_size" min:"1MiB" max:"16GiB" doc:"Photos kept in memory."`
+	TTL         time.Duration `key:"ttl" min:"1m" max:"168h" doc:"How long a photo is served before Graph is asked whether it has changed."`
+	NegativeTTL time.Duration `key:"negative_ttl" min:"1m" max:"168h" doc:"How long it is believed that somebody has no photo."`
+}
+
 // Contacts is where contact lists and groups come from.
 type Contacts struct {
 	Organization   bool          `key:"organization" doc:"Group My Organization: manager, peers and reports."`
@@ -148,6 +158,8 @@ type Contacts struct {
 	ContactFolders bool          `key:"contact_folders" doc:"One group for each contact folder of the mailbox; needs the permission Contacts.Read."`
 	DefaultGroup   DefaultGroup  `key:"default_group" oneof:"people,contacts,none" doc:"What fills the default group: the people Graph finds relevant (People.Read.All), the default contact folder (Contacts.Read), or nothing."`
 	PinnedFile     string        `key:"pinned_file" format:"file" doc:"File of pinned contacts. Empty: the group of pinned contacts is empty."`
+	ListFile       string        `key:"list_file" doc:"File of contact lists: pinned contacts, groups and members of each user. Empty: none."`
+	ListWritable   bool          `key:"list_writable" doc:"Users may change their lists in list_file through UCWA; a missing file is made. Else such requests are refused (403)."`
 	TTL            time.Duration `key:"ttl" min:"10s" max:"24h" doc:"How long a list read from Graph is served from memory."`
 	MaxContacts    int           `key:"max_contacts" min:"1" max:"1000" doc:"Longest contact list; Lync's default is 250."`
 	MaxGroups      int           `key:"max_groups" min:"1" max:"500" doc:"Most groups shown to one user."`
@@ -178,6 +190,7 @@ type Subscriptions struct {
 type Applications struct {
 	PerUser   int           `key:"per_user" min:"1" max:"1000" doc:"Applications of one user; one more ends the oldest. Most clients never delete theirs."`
 	Idle      time.Duration `key:"idle" min:"1m" max:"24h" doc:"How long an application without an event channel lives after its last request."`
+	Activity  time.Duration `key:"activity" min:"10m" max:"3h55m" doc:"How long an application lives whose user was made available and has not reported activity since."`
 	Tombstone time.Duration `key:"tombstone" min:"0s" max:"24h" doc:"How long an ended application still answers 410 with the reason, before it answers 404."`
 	Max       int           `key:"max" min:"1" max:"10000000" doc:"Applications in all; not below per_user."`
 }

@@ -53,6 +53,7 @@ func Default() Config {
 			CacheSize:           200_000,
 			BatchWindow:         defaultBatchWindow,
 			UnknownAs:           UnknownOffline,
+			Publish:             true,
 			OutOfOfficeActivity: true,
 		},
 		Directory: Directory{
@@ -60,6 +61,12 @@ func Default() Config {
 			TTL:          time.Hour,
 			NegativeTTL:  5 * time.Minute,
 			CacheSize:    200_000,
+		},
+		Photos: Photos{
+			Enabled:     true,
+			CacheSize:   64 << 20,
+			TTL:         time.Hour,
+			NegativeTTL: 4 * time.Hour,
 		},
 		Contacts: Contacts{
 			Organization: true,
@@ -80,6 +87,7 @@ func Default() Config {
 		Applications: Applications{
 			PerUser:   defaultPerUser,
 			Idle:      time.Hour,
+			Activity:  time.Hour,
 			Tombstone: time.Hour,
 			Max:       100_000,
 		},

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -130,16 +131,26 @@ func TestEveryAdvertisedLinkWorks(t *testing.T) {
 	x.token = c.token
 	res := c.post(app.child(t, "people").link(t, "presenceSubscriptions"), "uris", []string{d.Contacts[0].URI, d.Contacts[1].URI}, 10)
 	require.Equal(t, http.StatusCreated, res.status)
+	queue := []string{app.href, "/ucwa/oauth/v1/applications"}
+	requireGoodHref(t, app.child(t, "me").link(t, "makeMeAvailable"))
+	c.available(app, "")
 	seen := map[string]string{}
-	for queue := []string{app.href}; len(queue) > 0; {
+	for len(queue) > 0 {
 		href := queue[0]
 		queue = queue[1:]
 		if seen[href] != "" {
 			continue
 		}
-		if strings.Contains(href, "/events?ack=") {
+		switch {
+		case strings.Contains(href, "/events?ack="):
 			seen[href] = "events" // held open; its tests are elsewhere
 			continue
+		case strings.Contains(href, "/photos/"): // no resource but a picture, or none
+			require.Contains(t, []int{http.StatusOK, http.StatusNotFound}, c.do(http.MethodGet, href, "", "").status)
+			seen[href] = "photo"
+			continue
+		case strings.HasSuffix(href, "/search"):
+			href += "?query=e&limit=5"
 		}
 		n := c.get(href)
 		seen[href] = n.rel
@@ -147,9 +158,10 @@ func TestEveryAdvertisedLinkWorks(t *testing.T) {
 		require.Equal(t, strings.TrimSuffix(href, "/expandDistributionGroup"), n.href, "the self link is the identity")
 		requireSame(t, n, x.get(href))
 		for _, h := range n.hrefs() {
-			requireGoodHref(t, h)
-			// Operations answer to POST only.
-			if !strings.HasSuffix(h, "/startOrRefresh") && !strings.Contains(h, "/presenceSubscriptions?groupId=") {
+			if h != "/ucwa/oauth/v1/applications" {
+				requireGoodHref(t, h)
+			}
+			if !operation.MatchString(h) {
 				queue = append(queue, h)
 			}
 		}
@@ -163,10 +175,15 @@ func TestEveryAdvertisedLinkWorks(t *testing.T) {
 		"pinnedGroup", "defaultGroup", "myOrganizationGroup", "group", "distributionGroup", "contact", "contactPresence", "contactNote",
 		"contactLocation", "contactSupportedModalities", "contactPrivacyRelationship", "presenceSubscriptions", "presenceSubscription",
 		"presenceSubscriptionMemberships", "presenceSubscriptionMembership", "subscribedContacts", "myContactsAndGroupsSubscription",
+		"applications", "policies", "presence", "note", "location", "search", "photo", "myGroupMemberships", "myGroupMembership",
+		"myPrivacyRelationships", "myPrivacyRelationship",
 	} {
 		require.Positive(t, rels[rel], "%s is reachable: %v", rel, rels)
 	}
 }
+
+// operation matches the hrefs of what answers to POST only.
+var operation = regexp.MustCompile(`/(startOrRefresh|batch|reportMyNetwork|reportMyActivity)$|/presenceSubscriptions\?groupId=`)
 
 var (
 	relativeHref = regexp.MustCompile(`^/ucwa/oauth/v1/applications/[0-9]+(/|\?|$)`)
@@ -198,6 +215,10 @@ func requireSame(t *testing.T, j, x *node) {
 			require.Empty(t, x.properties[name])
 			continue
 		}
+		if value == "true" || value == "false" { // XML writes booleans with a capital
+			require.Equal(t, value, strings.ToLower(x.text(name)), "%s of %s", name, j.href)
+			continue
+		}
 		require.Equal(t, value, x.properties[name], "%s of %s", name, j.href)
 	}
 	for rel, hrefs := range j.links {
@@ -227,9 +248,30 @@ func TestGoldenFiles(t *testing.T) {
 		"contactLocation": contact + "/location", "contactSupportedModalities": contact + "/supportedMedia",
 		"contactPrivacyRelationship": contact + "/privacyRelationship", "unknownContact": app.child(t, "people").href + "/nobody@contoso.test",
 	}
-	for _, rel := range []string{"me", "people", "onlineMeetings", "communication"} {
+	for _, rel := range []string{"people", "onlineMeetings", "communication"} {
 		resources[rel] = app.child(t, rel).href
 	}
+	people := app.child(t, "people")
+	resources["applications"], resources["policies"] = "/ucwa/oauth/v1/applications", app.link(t, "policies")
+	resources["search"] = people.link(t, "search") + "?query=" + strings.TrimPrefix(someone, "sip:")
+	resources["searchNothing"] = people.link(t, "search") + "?query=zzzzqqqq"
+	resources["searchWithoutQuery"] = people.link(t, "search")
+	resources["makeMeAvailableRequired"] = app.child(t, "me").href + "/presence"
+	for _, rel := range []string{"myGroupMemberships", "myPrivacyRelationships"} {
+		resources[rel] = people.link(t, rel)
+	}
+	resources["myGroupMembership"] = plain.get(resources["myGroupMemberships"]).embedded["myGroupMembership"][0].href
+	resources["myPrivacyRelationship"] = plain.get(resources["myPrivacyRelationships"]).embedded["myPrivacyRelationship"][0].href
+	other := plain.create("/ucwa/oauth/v1/applications", "available")
+	resources["meBefore"] = app.child(t, "me").href
+	own := plain.available(other, `{"supportedModalities":["Messaging"]}`).child(t, "me")
+	resources["me"] = own.href
+	plain.nothing(http.MethodPost, own.link(t, "note"), asJSON, `{"message":"Back at <ten> & later"}`)
+	for _, rel := range []string{"presence", "note", "location"} {
+		resources[rel] = own.link(t, rel)
+	}
+	resources["communicationAvailable"] = other.child(t, "communication").href
+	require.Eventually(t, func() bool { return plain.get(own.link(t, "presence")).text("availability") == "Online" }, 10*time.Second, 20*time.Millisecond)
 	resources["conversations"] = app.child(t, "communication").link(t, "conversations")
 	resources["myContacts"] = app.child(t, "people").link(t, "myContacts")
 	resources["myContactsLinks"] = resources["myContacts"] + "?expand=false"

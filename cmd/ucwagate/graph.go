@@ -33,6 +33,9 @@ var permissions = []struct {
 }{
 	{"Presence.Read.All", "presence", func(config.Config) bool { return true }},
 	{"User.Read.All", "people, addresses, organisation", func(config.Config) bool { return true }},
+	{"Presence.ReadWrite.All", "setting one's own presence and note", func(c config.Config) bool { return c.Presence.Publish }},
+	{"ProfilePhoto.Read.All", "photos", func(c config.Config) bool { return c.Photos.Enabled }},
+	{"Group.Read.All", "searching groups", func(config.Config) bool { return true }},
 	{"Directory.Read.All", "groups a user belongs to", func(c config.Config) bool { return c.Contacts.Groups }},
 	{"GroupMember.Read.All", "members of groups", func(c config.Config) bool { return c.Contacts.Groups }},
 	{"People.Read.All", "default group: people", func(c config.Config) bool { return c.Contacts.DefaultGroup == config.DefaultGroupPeople }},
@@ -43,11 +46,13 @@ var permissions = []struct {
 
 // covering lists the permissions that include another.
 var covering = map[string][]string{
-	"Presence.Read.All":    {"Presence.ReadWrite.All"},
-	"User.Read.All":        {"User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-	"Directory.Read.All":   {"Directory.ReadWrite.All"},
-	"GroupMember.Read.All": {"GroupMember.ReadWrite.All", "Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-	"Contacts.Read":        {"Contacts.ReadWrite"},
+	"Presence.Read.All":     {"Presence.ReadWrite.All"},
+	"User.Read.All":         {"User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+	"Directory.Read.All":    {"Directory.ReadWrite.All"},
+	"GroupMember.Read.All":  {"GroupMember.ReadWrite.All", "Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+	"ProfilePhoto.Read.All": {"ProfilePhoto.ReadWrite.All", "User.Read.All", "User.ReadWrite.All"},
+	"Group.Read.All":        {"Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+	"Contacts.Read":         {"Contacts.ReadWrite"},
 }
 
 // Run pings every tenant and fails if one of them does not answer.

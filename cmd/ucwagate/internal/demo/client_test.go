@@ -33,10 +33,15 @@ const (
 // start runs a demonstration in which nobody moves by themselves.
 func start(t testing.TB, adjust func(*config.Config)) *demo.Demo {
 	t.Helper()
+	return startWith(t, demo.Options{Adjust: adjust})
+}
+
+func startWith(t testing.TB, o demo.Options) *demo.Demo {
+	t.Helper()
 	log := &logWriter{t: t}
-	d, err := demo.Start(t.Context(), demo.Options{
-		Still: true, Refresh: time.Second, Adjust: adjust, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	o.Still, o.Refresh = true, time.Second
+	o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	d, err := demo.Start(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()

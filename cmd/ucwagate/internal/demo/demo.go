@@ -33,6 +33,7 @@ type Options struct {
 	Seed    uint64        // the same seed gives the same people
 	Domain  string        // SIP domain
 	Still   bool          // nobody moves by themselves
+	Roles   []string      // application permissions of the gateway; default all it can use
 	Refresh time.Duration // age up to which a presence is answered from memory; default 2 s
 	Logger  *slog.Logger
 	// Adjust changes the configuration before the gateway is built.
@@ -80,7 +81,7 @@ func Start(ctx context.Context, o Options) (_ *Demo, err error) {
 			err = errors.Join(err, d.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	d.Tenant, err = graphsim.New(graphsim.Config{Domain: o.Domain, Users: o.Users, Seed: o.Seed, Still: o.Still, Logger: o.Logger})
+	d.Tenant, err = graphsim.New(graphsim.Config{Domain: o.Domain, Users: o.Users, Seed: o.Seed, Still: o.Still, Roles: o.Roles, Logger: o.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("building the simulated tenant: %w", err)
 	}

@@ -156,23 +156,29 @@ func keys[V any](m map[string]V) []string {
 // TestWithoutPermissionToWritePresenceIsReadOnly takes the permission from the
 // application registration.
 func TestWithoutPermissionToWritePresenceIsReadOnly(t *testing.T) {
-	for name, adjust := range map[string]func(*config.Config){
-		"because the operator says so": func(c *config.Config) { c.Presence.Publish = false },
-		"because Graph refuses":        nil,
+	for name, begin := range map[string]func(*testing.T) *demo.Demo{
+		"because the operator says so": func(t *testing.T) *demo.Demo {
+			return start(t, func(c *config.Config) { c.Presence.Publish = false })
+		},
+		"because the registration lacks it": func(t *testing.T) *demo.Demo {
+			d := startWith(t, demo.Options{Roles: []string{"Presence.Read.All", "User.Read.All"}})
+			requireReadOnly(t, d) // the token tells
+			return d
+		},
+		"because Graph refuses": func(t *testing.T) *demo.Demo {
+			d := start(t, nil)
+			simulator(t, d, http.MethodPut, "/sim/faults", `{"routes":{"POST /users/{id}/presence/setPresence":{"status":403,"probability":1}}}`)
+			first := newClient(t, d, asJSON)
+			first.available(first.application(d), "")
+			requireReadOnly(t, d) // the first refusal tells
+			return d
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := start(t, adjust)
-			if adjust == nil {
-				simulator(t, d, http.MethodPut, "/sim/faults", `{"routes":{"POST /users/{id}/presence/setPresence":{"status":403,"probability":1}}}`)
-			}
+			d := begin(t)
 			c := newClient(t, d, asJSON)
-			app := c.available(c.application(d), "")
-			if adjust == nil { // the first refusal tells
-				require.Eventually(t, func() bool {
-					return !d.App.Tenants()[0].Source.MayPublish()
-				}, 10*time.Second, 20*time.Millisecond)
-				app = c.get(app.href)
-			}
+			c.signIn("/WebTicket/oauthtoken", d.Username, d.Password)
+			app := c.available(c.create("/ucwa/oauth/v1/applications", "read only"), "")
 			me := app.child(t, "me")
 			require.ElementsMatch(t, []string{"location", "reportMyActivity", "photo"}, keys(me.links))
 			requireReason(t, c.do(http.MethodPost, me.href+"/presence", asJSON, `{"availability":"Busy"}`), http.StatusForbidden, "Forbidden", "")
@@ -181,6 +187,11 @@ func TestWithoutPermissionToWritePresenceIsReadOnly(t *testing.T) {
 			require.Equal(t, "presence", c.get(me.href+"/presence").rel, "reading needs no permission to write")
 		})
 	}
+}
+
+func requireReadOnly(t *testing.T, d *demo.Demo) {
+	t.Helper()
+	require.Eventually(t, func() bool { return !d.App.Tenants()[0].Source.MayPublish() }, 10*time.Second, 20*time.Millisecond)
 }
 
 func TestWrongInputOfOnesOwnIsRefused(t *testing.T) {

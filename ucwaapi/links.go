@@ -55,9 +55,8 @@ func (l links) search() string { return l.people() + "/search" }
 
 func (l links) groupMemberships() string { return l.people() + "/groupMemberships" }
 
-func (l links) membershipsOfGroup(group string) string {
-	return l.groupMemberships() + "?groupId=" + query(group)
-}
+// membershipsOfGroup carries no '?' either: clients append their own.
+func (l links) membershipsOfGroup(group string) string { return l.group(group) + "/groupMemberships" }
 
 func (l links) groupMembership(group, address string) string {
 	return l.groupMemberships() + "/" + url.PathEscape(group) + "," + pathAddress(address)

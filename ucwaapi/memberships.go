@@ -8,14 +8,17 @@ import (
 	"ucwagate/ucwaapi/representation"
 )
 
-// groupMemberships lists who is in which group: myGroupMemberships, and with
-// groupId the groupMemberships of one group.
+// groupMemberships lists who is in which group: myGroupMemberships, and the
+// groupMemberships of one group, which a path or groupId names.
 func (s *Server) groupMemberships(k *call) error {
 	in, err := s.input(k)
 	if err != nil {
 		return err
 	}
-	group, _ := in.String("groupId")
+	group, err := groupNamed(k, in)
+	if err != nil {
+		return err
+	}
 	list, err := s.gateway.Memberships(k.Request().Context(), k.principal, group)
 	if err != nil {
 		return err
@@ -57,7 +60,7 @@ func (s *Server) addGroupMembership(k *call) error {
 		return err
 	}
 	uri, _ := in.String("contactUri")
-	group, err := groupID(in)
+	group, err := groupNamed(k, in)
 	if err != nil {
 		return err
 	}
@@ -221,6 +224,14 @@ func relationshipResource(l links, level string, people []gateway.Person) *repre
 func splitMembership(s string) (group, address string) {
 	group, address, _ = strings.Cut(s, ",")
 	return group, address
+}
+
+// groupNamed is the group that a path or a parameter names.
+func groupNamed(k *call, in *representation.Input) (string, error) {
+	if group := k.Param("group"); group != "" {
+		return group, nil
+	}
+	return groupID(in)
 }
 
 func groupID(in *representation.Input) (string, error) {

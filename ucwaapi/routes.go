@@ -136,6 +136,8 @@ var peopleRoutes = []Route{
 	row(http.MethodGet, "expandDistributionGroup", groupPaths("/expandDistributionGroup"), application, (*Server).expandDistributionGroup),
 	row(http.MethodPost, "addToContactList", groupPaths("/addToContactList"), application, (*Server).addToContactList, text("displayName"), text("smtpAddress")),
 	row(http.MethodPost, "removeFromContactList", groupPaths("/removeFromContactList"), application, (*Server).removeFromContactList, groupParam),
+	row(http.MethodGet, "groupMemberships", groupPaths("/groupMemberships"), application, (*Server).groupMemberships),
+	row(http.MethodPost, "groupMemberships", groupPaths("/groupMemberships"), application, (*Server).addGroupMembership, contactURIParam),
 	row(http.MethodGet, "myGroupMemberships, groupMemberships", []string{"/people/groupMemberships", "/myGroupMemberships"}, application, (*Server).groupMemberships, groupParam),
 	row(http.MethodPost, "myGroupMemberships", []string{"/people/groupMemberships", "/myGroupMemberships"}, application, (*Server).addGroupMembership, contactURIParam, groupParam),
 	row(http.MethodPost, "removeContactFromAllGroups", []string{"/people/groupMemberships/removeContactFromAllGroups", "/myGroupMemberships/removeContactFromAllGroups"}, application, (*Server).removeContactFromAllGroups, contactURIParam),

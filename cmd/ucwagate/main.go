@@ -19,6 +19,7 @@ type commands struct {
 	Map      mapCommand      `cmd:"" help:"Print the translation between Graph and UCWA."`
 	Graph    graphCommand    `cmd:"" help:"Ask Graph."`
 	Watch    watchCommand    `cmd:"" help:"Be a UCWA client: sign in to a gateway, subscribe to people and print every change."`
+	Conform  conformCommand  `cmd:"" help:"Be a strict UCWA client: check a gateway against the rules of the protocol."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"ucwagate/gateway/contactfile"
@@ -293,11 +294,18 @@ func (g *Gateway) listed(p Principal) contactfile.List {
 	return list
 }
 
-// groupByMail finds a distribution group by its address.
+// groupByMail finds a distribution group by its address. Whose id it has found
+// once it does not search for again: the source remembers groups by id longer
+// than searches.
 func (g *Gateway) groupByMail(ctx context.Context, p Principal, address string) (Group, error) {
 	t := g.tenantOf(p.Address)
 	if t == nil {
 		return Group{}, noGroup()
+	}
+	if id, ok := g.groupIDs.get(t, address); ok {
+		if one, err := t.Source.Group(ctx, id); err == nil && strings.EqualFold(one.Mail, address) {
+			return distributionGroup(one), nil
+		}
 	}
 	found, err := t.Source.Search(ctx, graphsrc.SearchQuery{Mail: address, Limit: MaxSearchLimit})
 	if err != nil {
@@ -305,8 +313,39 @@ func (g *Gateway) groupByMail(ctx context.Context, p Principal, address string) 
 	}
 	for _, one := range found.Groups {
 		if strings.EqualFold(one.Mail, address) {
+			g.groupIDs.put(t, address, one.ID)
 			return distributionGroup(one), nil
 		}
 	}
 	return Group{}, &Error{Reason: DestinationNotFound, Message: "There is no distribution group " + address + "."}
+}
+
+// groupIDs remembers the ids of distribution groups by address.
+type groupIDs struct {
+	mu sync.Mutex
+	id map[groupAddress]string
+}
+
+type groupAddress struct {
+	tenant  *Tenant
+	address string
+}
+
+// maxGroupIDs bounds what is remembered; beyond it all is forgotten.
+const maxGroupIDs = 10_000
+
+func (i *groupIDs) get(t *Tenant, address string) (string, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	id, ok := i.id[groupAddress{t, address}]
+	return id, ok
+}
+
+func (i *groupIDs) put(t *Tenant, address, id string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.id == nil || len(i.id) >= maxGroupIDs {
+		i.id = make(map[groupAddress]string)
+	}
+	i.id[groupAddress{t, address}] = id
 }

@@ -124,6 +124,7 @@ type Gateway struct {
 	noPhotos    bool
 	limits      Limits
 	unknown     unknownWords
+	groupIDs    groupIDs
 	watch       *watch
 	rosters     *rosters
 	drain       *drain

@@ -216,6 +216,8 @@ func (p *publisher) later(e *publishing, j job, err error) {
 	}
 	switch g.Kind {
 	case graphsrc.KindThrottled, graphsrc.KindUnavailable, graphsrc.KindUnauthorized, graphsrc.KindMalformed, graphsrc.KindTimeout:
+	case graphsrc.KindForbidden: // the source says so, once
+		return
 	default:
 		p.gateway.log.WarnContext(p.ctx, "a presence was not published", "user", e.owner, "error", err)
 		return

@@ -1,6 +1,7 @@
 package ucwaapi
 
 import (
+	"errors"
 	"net/http"
 
 	"ucwagate/gateway"
@@ -128,8 +129,12 @@ func (s *Server) applications(k *call) error {
 	}
 	var list []*representation.Resource
 	for _, app := range apps {
-		ack, _, err := s.gateway.Channel(ctx, app, app.InstanceID)
-		if err != nil {
+		ack, err := s.gateway.Position(ctx, app, app.InstanceID)
+		var e *gateway.Error
+		switch {
+		case errors.As(err, &e) && e.Reason == gateway.NotFound:
+			ack = 1 // it has channels of other instances only
+		case err != nil:
 			continue // it has just ended
 		}
 		list = append(list, applicationResource(linksOf(app.ID), app, app.InstanceID, ack))

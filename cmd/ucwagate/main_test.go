@@ -106,7 +106,7 @@ tenants:
 	}
 	require.Contains(t, self("check", "--config", file), "simulated")
 	ping := self("graph", "ping", "--config", file)
-	for _, want := range []string{"valid until", "Presence.Read.All     granted", "one presence", "of 1500 requests left"} {
+	for _, want := range []string{"valid until", "Presence.Read.All       granted", "Presence.ReadWrite.All  granted", "one presence", "of 1500 requests left"} {
 		require.Contains(t, ping, want)
 	}
 }

@@ -91,6 +91,18 @@ func (g *Gateway) Channel(ctx context.Context, app Application, instance string)
 	return c.ack, c.created, err
 }
 
+// LendChannel is Channel for whoever asks for an application without naming an
+// instance: the channel is there for them, and keeps nothing alive.
+func (g *Gateway) LendChannel(ctx context.Context, app Application) (ack int64, err error) {
+	return update(ctx, g, app, func(s *session.Session) (int64, error) {
+		err := s.LendChannel("", g.clock.Now())
+		if errors.Is(err, session.ErrTooMany) {
+			return 0, &Error{Reason: LimitExceeded, Message: "The application has as many instances as are allowed."}
+		}
+		return s.Position(""), err
+	})
+}
+
 // Position returns the number of the package that comes next in the channel of
 // an instance. An instance without a channel has not been created.
 func (g *Gateway) Position(ctx context.Context, app Application, instance string) (int64, error) {

@@ -67,7 +67,7 @@ func (g *Gateway) Memberships(ctx context.Context, p Principal, groupID string) 
 // Membership finds one; NotFound says that the contact is not in that group.
 func (g *Gateway) Membership(ctx context.Context, p Principal, groupID, address string) (Membership, error) {
 	clean, ok := lenientAddress(address)
-	if ok {
+	if ok && groupID != "" {
 		list, err := g.Memberships(ctx, p, groupID)
 		if err != nil {
 			return Membership{}, err
@@ -91,6 +91,9 @@ func (g *Gateway) AddContact(ctx context.Context, p Principal, groupID, uri stri
 	if err := g.requireWritable(); err != nil {
 		return Membership{}, err
 	}
+	if address == p.Address {
+		return Membership{}, Invalid(Parameter{"contactUri", "must be somebody else's address"})
+	}
 	if groupID == "" {
 		groupID = contactfile.Default
 	}
@@ -105,7 +108,13 @@ func (g *Gateway) AddContact(ctx context.Context, p Principal, groupID, uri stri
 	if err != nil {
 		return Membership{}, err
 	}
-	if err := g.change(ctx, p, g.contacts.File.AddMember(p.Address, group.ID, address)); err != nil {
+	switch _, err := g.Membership(ctx, p, group.ID, address); {
+	case err == nil: // from another source perhaps
+		return Membership{}, &Error{Reason: AlreadyExists, Message: "The contact is in that group already."}
+	case !hasReason(err, NotFound):
+		return Membership{}, err
+	}
+	if err := g.change(ctx, p, "contactUri", g.contacts.File.AddMember(p.Address, group.ID, address)); err != nil {
 		return Membership{}, err
 	}
 	return Membership{group, who}, nil
@@ -123,8 +132,15 @@ func (g *Gateway) RemoveContact(ctx context.Context, p Principal, groupID, uri s
 	if err := g.changeable(m.Group); err != nil {
 		return err
 	}
-	return g.change(ctx, p, g.contacts.File.RemoveMember(p.Address, m.Group.ID, m.Contact.Address))
+	err = g.contacts.File.RemoveMember(p.Address, m.Group.ID, m.Contact.Address)
+	if errors.Is(err, contactfile.ErrNotFound) {
+		return errFromElsewhere
+	}
+	return g.change(ctx, p, "contactUri", err)
 }
+
+// errFromElsewhere refuses to remove a contact whom another source shows.
+var errFromElsewhere = &Error{Reason: OperationNotSupported, Message: "The contact comes from elsewhere, and cannot be removed here."}
 
 // RemoveContactFromAllGroups takes somebody out of p's contact list.
 func (g *Gateway) RemoveContactFromAllGroups(ctx context.Context, p Principal, uri string) error {
@@ -135,7 +151,17 @@ func (g *Gateway) RemoveContactFromAllGroups(ctx context.Context, p Principal, u
 	if err := g.requireWritable(); err != nil {
 		return err
 	}
-	return g.change(ctx, p, g.contacts.File.RemoveContact(p.Address, address))
+	err = g.contacts.File.RemoveContact(p.Address, address)
+	if errors.Is(err, contactfile.ErrNotFound) {
+		contacts, listErr := g.Contacts(ctx, p)
+		if listErr != nil {
+			return listErr
+		}
+		if slices.ContainsFunc(contacts, func(who Person) bool { return who.Address == address }) {
+			return errFromElsewhere
+		}
+	}
+	return g.change(ctx, p, "contactUri", err)
 }
 
 // CreateGroup adds an empty group to p's contact list.
@@ -147,19 +173,23 @@ func (g *Gateway) CreateGroup(ctx context.Context, p Principal, name string) err
 		return err
 	}
 	_, err := g.contacts.File.CreateGroup(p.Address, name)
-	return g.change(ctx, p, err)
+	return g.change(ctx, p, "displayName", err)
 }
 
-// RenameGroup changes the name of a group of p's own.
-func (g *Gateway) RenameGroup(ctx context.Context, p Principal, id, name string) error {
+// RenameGroup changes the name of a group of p's own, if it still is what the
+// group was; else the error is Changed.
+func (g *Gateway) RenameGroup(ctx context.Context, p Principal, was Group, name string) error {
 	if err := groupName("name", name); err != nil {
 		return err
 	}
-	if err := g.requireOwn(ctx, p, id); err != nil {
+	if err := g.requireOwn(ctx, p, was.ID); err != nil {
 		return err
 	}
-	_, err := g.contacts.File.RenameGroup(p.Address, id, name)
-	return g.change(ctx, p, err)
+	_, err := g.contacts.File.RenameGroup(p.Address, was.ID, was.Name, name)
+	if errors.Is(err, contactfile.ErrChanged) {
+		return changed()
+	}
+	return g.change(ctx, p, "name", err)
 }
 
 // DeleteGroup removes a group of p's own with the memberships in it.
@@ -167,17 +197,22 @@ func (g *Gateway) DeleteGroup(ctx context.Context, p Principal, id string) error
 	if err := g.requireOwn(ctx, p, id); err != nil {
 		return err
 	}
-	return g.change(ctx, p, g.contacts.File.DeleteGroup(p.Address, id))
+	return g.change(ctx, p, "groupId", g.contacts.File.DeleteGroup(p.Address, id))
 }
 
 // AddDistributionGroup puts a distribution group on p's contact list.
 func (g *Gateway) AddDistributionGroup(ctx context.Context, p Principal, name, mail string) error {
-	if err := groupName("displayName", name); err != nil {
-		return err
+	var problems []Parameter
+	var e *Error
+	if errors.As(groupName("displayName", name), &e) {
+		problems = append(problems, e.Parameters...)
 	}
 	address, err := graphsrc.ParseAddress(mail)
 	if err != nil {
-		return Invalid(Parameter{"smtpAddress", "must be an address of the form group@domain"})
+		problems = append(problems, Parameter{"smtpAddress", "is required: an address of the form group@domain"})
+	}
+	if problems != nil {
+		return Invalid(problems...)
 	}
 	if err := g.requireWritable(); err != nil {
 		return err
@@ -185,7 +220,7 @@ func (g *Gateway) AddDistributionGroup(ctx context.Context, p Principal, name, m
 	if _, err := g.groupByMail(ctx, p, address); err != nil {
 		return err
 	}
-	return g.change(ctx, p, g.contacts.File.AddDistribution(p.Address, address, name))
+	return g.change(ctx, p, "displayName", g.contacts.File.AddDistribution(p.Address, address, name))
 }
 
 // RemoveDistributionGroup takes a distribution group off p's contact list.
@@ -197,19 +232,23 @@ func (g *Gateway) RemoveDistributionGroup(ctx context.Context, p Principal, id s
 	if err != nil {
 		return err
 	}
-	return g.change(ctx, p, g.contacts.File.RemoveDistribution(p.Address, strings.TrimPrefix(group.URI, "sip:")))
+	if group.Kind != DistributionGroup {
+		return &Error{Reason: Forbidden, Message: "Only distribution groups can be taken off the contact list."}
+	}
+	return g.change(ctx, p, "groupId", g.contacts.File.RemoveDistribution(p.Address, strings.TrimPrefix(group.URI, "sip:")))
 }
 
 // change takes the outcome of a change to the file; a success is told to the
-// user's applications that follow their groups.
-func (g *Gateway) change(ctx context.Context, p Principal, err error) error {
+// user's applications that follow their groups. parameter names what may be
+// wrong with the request.
+func (g *Gateway) change(ctx context.Context, p Principal, parameter string, err error) error {
 	var invalid *contactfile.InvalidError
 	switch {
 	case err == nil:
 		g.rosters.changed(ctx, p)
 		return nil
 	case errors.As(err, &invalid):
-		return Invalid(Parameter{invalid.Field, "must be " + invalid.Allowed})
+		return Invalid(Parameter{parameter, "must be " + invalid.Allowed})
 	case errors.Is(err, contactfile.ErrReadOnly):
 		return errReadOnlyList
 	case errors.Is(err, contactfile.ErrNotFound):
@@ -272,14 +311,22 @@ func groupName(parameter, name string) error {
 }
 
 func contactURI(uri string) (string, error) {
-	if uri == "" || len(uri) > MaxAddress {
+	switch n := utf8.RuneCountInString(uri); {
+	case n == 0:
 		return "", Invalid(Parameter{"contactUri", fmt.Sprintf("is required: 1 to %d characters", MaxAddress)})
+	case n > MaxAddress:
+		return "", Invalid(tooLong("contactUri", n, MaxAddress))
 	}
 	clean, ok := lenientAddress(uri)
 	if !ok {
 		return "", Invalid(Parameter{"contactUri", "must be a SIP address of the form sip:user@domain"})
 	}
 	return clean, nil
+}
+
+func hasReason(err error, r Reason) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reason == r
 }
 
 // listed returns what an operator's file has for p.

@@ -84,6 +84,8 @@ func TestAContactListCanBeChangedWhereTheFileAllowsIt(t *testing.T) {
 		requireReason(t, gateway.NotFound, err)
 		_, err = me.AddContact(ctx, me.Principal, "organization", "ana@contoso.com")
 		requireReason(t, gateway.OperationNotSupported, err)
+		_, err = me.AddContact(ctx, me.Principal, "", "me@contoso.com")
+		requireReason(t, gateway.InvalidParameter, err)
 		_, err = me.AddContact(ctx, me.Principal, "", "no address")
 		requireReason(t, gateway.InvalidParameter, err)
 		_, err = me.AddContact(ctx, me.Principal, "", "cleo@contoso.com")
@@ -91,8 +93,9 @@ func TestAContactListCanBeChangedWhereTheFileAllowsIt(t *testing.T) {
 		_, err = me.AddContact(ctx, me.Principal, "", "dan@contoso.com")
 		requireReason(t, gateway.ListFull, err)
 
-		require.NoError(t, me.RenameGroup(ctx, me.Principal, team.ID, "Crew"))
+		require.NoError(t, me.RenameGroup(ctx, me.Principal, team, "Crew"))
 		require.Equal(t, team.ID, me.group("Crew").ID)
+		requireReason(t, gateway.Changed, me.RenameGroup(ctx, me.Principal, team, "Gang"))
 		require.NoError(t, me.RemoveContact(ctx, me.Principal, "pinned", "ana@contoso.com"))
 		requireReason(t, gateway.NotFound, me.RemoveContact(ctx, me.Principal, "pinned", "ana@contoso.com"))
 		require.NoError(t, me.RemoveContactFromAllGroups(ctx, me.Principal, "sip:bob@contoso.com"))
@@ -106,6 +109,23 @@ func TestAContactListCanBeChangedWhereTheFileAllowsIt(t *testing.T) {
 		requireReason(t, gateway.OperationNotSupported, err)
 		pass(time.Second)
 	}, withFile(t, true))
+}
+
+func TestContactsFromElsewhereCannotBeRemovedOrDoubled(t *testing.T) {
+	inBubble(t, "me ana bob", func(w *world) {
+		t := w.t
+		w.source.arrange(func() {
+			w.source.frequent["id-me"] = []graphsrc.MailboxContact{{DisplayName: "ana", Addresses: []string{"ana@contoso.com"}}}
+		})
+		me, ctx := w.client("me"), t.Context()
+		require.Equal(t, []string{"Other Contacts: ana"}, memberships(t, me))
+		_, err := me.AddContact(ctx, me.Principal, "", "ana@contoso.com")
+		requireReason(t, gateway.AlreadyExists, err)
+		requireReason(t, gateway.OperationNotSupported, me.RemoveContact(ctx, me.Principal, "default", "ana@contoso.com"))
+		requireReason(t, gateway.OperationNotSupported, me.RemoveContactFromAllGroups(ctx, me.Principal, "ana@contoso.com"))
+		requireReason(t, gateway.NotFound, me.RemoveContact(ctx, me.Principal, "", "ana@contoso.com"))
+		requireReason(t, gateway.Forbidden, me.RemoveDistributionGroup(ctx, me.Principal, "pinned"))
+	}, withFile(t, true), func(s *settings) { s.Contacts.Default = gateway.FromPeople })
 }
 
 func TestDistributionGroupsCanBePutOnTheList(t *testing.T) {
@@ -149,7 +169,7 @@ func TestAReadOnlyContactListIsShownAndRefusesChanges(t *testing.T) {
 		_, err = me.AddContact(ctx, me.Principal, "", "bob@contoso.com")
 		requireReason(t, gateway.Forbidden, err)
 		for _, err := range []error{
-			me.CreateGroup(ctx, me.Principal, "Team"), me.RenameGroup(ctx, me.Principal, "pinned", "Team"), me.DeleteGroup(ctx, me.Principal, "pinned"),
+			me.CreateGroup(ctx, me.Principal, "Team"), me.RenameGroup(ctx, me.Principal, gateway.Group{ID: "pinned"}, "Team"), me.DeleteGroup(ctx, me.Principal, "pinned"),
 			me.RemoveContact(ctx, me.Principal, "pinned", "ana@contoso.com"), me.RemoveContactFromAllGroups(ctx, me.Principal, "ana@contoso.com"),
 			me.AddDistributionGroup(ctx, me.Principal, "Team", "team@contoso.com"), me.RemoveDistributionGroup(ctx, me.Principal, teamID),
 		} {

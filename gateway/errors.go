@@ -53,6 +53,8 @@ const (
 	PhotoTimeout
 	// ListFull: the contact list holds as much as it may.
 	ListFull
+	// Changed: what is to be replaced is not any more what the client has seen.
+	Changed
 	// TooManyGroups: the contact list has as many groups as it may.
 	TooManyGroups
 )
@@ -98,15 +100,7 @@ func Invalid(parameters ...Parameter) *Error {
 // for, for the client's eyes.
 func sourceError(what string, err error) error { return failed(what, "read", err) }
 
-// publishError does the same for something that was to be published.
-func publishError(what string, err error) error {
-	var g *graphsrc.Error
-	if errors.As(err, &g) && g.Kind == graphsrc.KindInvalid {
-		return &Error{Reason: Forbidden, Message: what + " was refused by the directory's presence service.", Err: err}
-	}
-	return failed(what, "published", err)
-}
-
+// failed does the same for whatever was to be done.
 func failed(what, done string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err

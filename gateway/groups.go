@@ -116,7 +116,7 @@ func (g *Gateway) appendListed(ctx context.Context, p Principal, groups []Group,
 	for _, d := range list {
 		known := slices.IndexFunc(groups, func(one Group) bool { return one.URI == "sip:"+d.Address })
 		if known >= 0 {
-			groups[known].Listed = true
+			groups[known].Listed, groups[known].Name = true, d.Name
 			continue
 		}
 		found, err := g.groupByMail(ctx, p, d.Address)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"ucwagate/gateway/session"
+	"ucwagate/graphsrc"
 	"ucwagate/mapping"
 )
 
@@ -45,8 +47,8 @@ type Communication struct {
 
 // AvailabilityRequest is what makeMeAvailable asks for.
 type AvailabilityRequest struct {
-	// SignInAs is what the user prefers to be; empty and Online leave that to
-	// what they do.
+	// SignInAs is what the user prefers to be. Online takes an earlier preference
+	// back; empty leaves it.
 	SignInAs mapping.PreferredAvailability
 	// InactiveTimeout is how long after the last report of activity the user
 	// counts as active; zero is the default.
@@ -66,16 +68,25 @@ type Standing struct {
 // Standing returns it for an application of p.
 func (g *Gateway) Standing(ctx context.Context, p Principal, app Application) (Standing, error) {
 	st, err := update(ctx, g, app, func(s *session.Session) (Standing, error) {
-		return Standing{Available: s.Available(), Communication: s.Communication()}, nil
+		return Standing{Available: s.Available(), Communication: communicationOf(s, app)}, nil
 	})
 	st.Publishes = g.mayPublish(p)
-	if st.Communication.PassThrough == "" {
-		st.Communication.PassThrough = app.PassThrough
-	}
-	if st.Communication.Formats == nil {
-		st.Communication.Formats = messageFormats[:1:1]
-	}
 	return st, err
+}
+
+// communicationOf is what the communication resource of an application says.
+func communicationOf(s *session.Session, app Application) session.Communication {
+	c := s.Communication()
+	c.PassThrough = app.PassThrough
+	if c.Formats == nil {
+		c.Formats = messageFormats[:1:1]
+	}
+	return c
+}
+
+// changed is the error for a change that was decided on something older.
+func changed() error {
+	return &Error{Reason: Changed, Message: "The resource has changed meanwhile."}
 }
 
 // MakeMeAvailable ends lurking. That the user is there is published when the
@@ -100,7 +111,13 @@ func (g *Gateway) MakeMeAvailable(ctx context.Context, p Principal, app Applicat
 		return err
 	}
 	var prefer *mapping.GraphAction
-	if action, ok := mapping.Prefer(r.SignInAs); ok && r.SignInAs != mapping.PreferOnline {
+	switch action, ok := mapping.Prefer(r.SignInAs); {
+	case r.SignInAs == mapping.PreferOnline:
+		// What the user was before ends; a preference would hide their calls and
+		// meetings for days.
+		reset := mapping.ResetPresence()
+		prefer = &reset
+	case ok:
 		prefer = &action
 	}
 	g.publisher.begin(p, app.ID, prefer)
@@ -151,7 +168,7 @@ func (g *Gateway) SetPresence(ctx context.Context, p Principal, app Application,
 			return Invalid(Parameter{"availability", "must be one of " + strings.Join(mapping.PreferredNames(), ", ")})
 		}
 	}
-	return g.publish(ctx, p, app, "The presence", action, true)
+	return g.publish(ctx, p, app, "availability", action, true)
 }
 
 // SetNote publishes the user's note; a text of nothing but space clears it.
@@ -159,20 +176,28 @@ func (g *Gateway) SetNote(ctx context.Context, p Principal, app Application, tex
 	if err := short("message", text, MaxNote); err != nil {
 		return err
 	}
-	return g.publish(ctx, p, app, "The note", mapping.SetNote(text), false)
+	return g.publish(ctx, p, app, "message", mapping.SetNote(text), false)
 }
 
-func (g *Gateway) publish(ctx context.Context, p Principal, app Application, what string, action mapping.GraphAction, needsSession bool) error {
+// publish says something for a client that waits; parameter is what it was said
+// with.
+func (g *Gateway) publish(ctx context.Context, p Principal, app Application, parameter string, action mapping.GraphAction, needsSession bool) error {
+	what := map[string]string{"availability": "The presence", "message": "The note"}[parameter]
 	if err := g.ReportActivity(ctx, p, app); err != nil {
 		return err
 	}
 	if !g.mayPublish(p) {
 		return &Error{Reason: Forbidden, Message: what + " cannot be published: this gateway is not permitted to."}
 	}
-	if err := g.publisher.now(ctx, p, action, needsSession); err != nil {
-		return publishError(what, err)
+	err := g.publisher.now(ctx, p, action, needsSession)
+	var domain *Error
+	switch {
+	case err == nil || errors.As(err, &domain):
+		return err
+	case isKind(err, graphsrc.KindInvalid):
+		return Invalid(Parameter{parameter, "was refused by the presence service"})
 	}
-	return nil
+	return failed(what, "published", err)
 }
 
 // SetLocation keeps the location that the user gives for themselves, for the
@@ -191,21 +216,20 @@ func (g *Gateway) SetLocation(ctx context.Context, p Principal, app Application,
 	return err
 }
 
-// SetCommunication replaces what the communication resource says. accept is
-// given what it says now, and may refuse.
-func (g *Gateway) SetCommunication(ctx context.Context, app Application, c Communication) error {
+// SetCommunication replaces what the communication resource says, if it still
+// says what Standing returned as was; else the error is Changed.
+func (g *Gateway) SetCommunication(ctx context.Context, app Application, was session.Communication, c Communication) error {
 	now, err := c.validate()
 	if err != nil {
 		return err
 	}
 	_, err = update(ctx, g, app, func(s *session.Session) (struct{}, error) {
-		was := s.Communication()
+		if !reflect.DeepEqual(communicationOf(s, app), was) {
+			return struct{}{}, changed()
+		}
 		now.PassThrough = app.PassThrough
 		if now.Formats == nil {
 			now.Formats = was.Formats
-		}
-		if now.Formats == nil {
-			now.Formats = messageFormats[:1:1]
 		}
 		s.SetCommunication(now, g.clock.Now())
 		return struct{}{}, nil

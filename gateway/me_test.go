@@ -162,7 +162,7 @@ func TestPublishingFollowsTheTable(t *testing.T) {
 		t := w.t
 		me, ctx := w.client("me"), t.Context()
 		me.available(mapping.PreferOnline)
-		require.Equal(t, []string{there}, w.source.heard(), "being online is what the session says")
+		require.Equal(t, []string{there, "me clearUserPreferredPresence"}, w.source.heard(), "being online takes an earlier preference back")
 		for preferred, want := range map[mapping.PreferredAvailability]string{
 			mapping.PreferOnline: "Available Available", mapping.PreferBusy: "Busy Busy", mapping.PreferDoNotDisturb: "DoNotDisturb DoNotDisturb",
 			mapping.PreferBeRightBack: "BeRightBack BeRightBack", mapping.PreferAway: "Away Away", mapping.PreferOffwork: "Offline OffWork",
@@ -229,6 +229,34 @@ func TestWithoutPermissionPresenceIsReadOnly(t *testing.T) {
 	})
 }
 
+func TestAnOperatorsReadOnlyGatewaySaysNothing(t *testing.T) {
+	inBubble(t, "me", func(w *world) {
+		t := w.t
+		me := w.client("me")
+		me.available(mapping.PreferBusy)
+		for range 20 {
+			pass(time.Minute)
+			me.active()
+		}
+		requireReason(t, gateway.Forbidden, me.SetPresence(t.Context(), me.Principal, me.app, mapping.PreferBusy))
+		require.NoError(t, me.DeleteApplication(t.Context(), me.Principal, me.app.ID, ""))
+		pass(10 * time.Minute)
+		synctest.Wait()
+		require.Empty(t, w.source.heard(), "although the permission is there")
+	}, func(s *settings) { s.ReadOnly = true })
+}
+
+func TestWhatGraphRefusesIsTheClientsParameter(t *testing.T) {
+	inBubble(t, "me", func(w *world) {
+		t := w.t
+		me := w.client("me")
+		me.available("")
+		w.source.failOne(mapping.MethodSetStatusMessage, graph(graphsrc.KindInvalid))
+		e := requireReason(t, gateway.InvalidParameter, me.SetNote(t.Context(), me.Principal, me.app, "x"))
+		require.Equal(t, "message", e.Parameters[0].Name)
+	})
+}
+
 func TestAnOutageDelaysWhatIsPublishedAndLosesNothing(t *testing.T) {
 	inBubble(t, "me", func(w *world) {
 		t := w.t
@@ -274,14 +302,17 @@ func TestCommunicationCanBeReplaced(t *testing.T) {
 	inBubble(t, "me", func(w *world) {
 		t := w.t
 		me, ctx := w.client("me"), t.Context()
-		require.NoError(t, me.SetCommunication(ctx, me.app, gateway.Communication{Modalities: []string{"PhoneAudio", "phoneaudio"}, AudioPreference: "voipaudio"}))
+		was, err := me.Standing(ctx, me.Principal, me.app)
+		require.NoError(t, err)
+		require.NoError(t, me.SetCommunication(ctx, me.app, was.Communication, gateway.Communication{Modalities: []string{"PhoneAudio", "phoneaudio"}, AudioPreference: "voipaudio"}))
 		require.Equal(t, []string{"communication updated"}, me.next())
 		standing, err := me.Standing(ctx, me.Principal, me.app)
 		require.NoError(t, err)
 		require.Equal(t, []string{"PhoneAudio"}, standing.Communication.Modalities)
 		require.Equal(t, "VoipAudio", standing.Communication.AudioPreference)
 		require.Equal(t, []string{"Plain"}, standing.Communication.Formats)
-		e := requireReason(t, gateway.InvalidParameter, me.SetCommunication(ctx, me.app, gateway.Communication{
+		requireReason(t, gateway.Changed, me.SetCommunication(ctx, me.app, was.Communication, gateway.Communication{}))
+		e := requireReason(t, gateway.InvalidParameter, me.SetCommunication(ctx, me.app, standing.Communication, gateway.Communication{
 			Modalities: []string{"Smoke"}, MessageFormats: []string{"Morse"}, AudioPreference: "Loud", PhoneNumber: strings.Repeat("1", 101),
 		}))
 		require.Len(t, e.Parameters, 4)

@@ -29,6 +29,8 @@ type Person struct {
 	MobilePhone    string // tel: URI
 	// Guest is true for a person whose home is another tenant.
 	Guest bool
+	// Unknown is true for a subscribed address that nobody has.
+	Unknown bool
 
 	id     string
 	tenant *Tenant
@@ -98,7 +100,7 @@ func (g *Gateway) Person(ctx context.Context, _ Principal, address string) (Pers
 func (g *Gateway) Contact(ctx context.Context, app Application, p Principal, address string) (Person, error) {
 	who, err := g.Person(ctx, p, address)
 	if clean, ok := g.stranger(ctx, app, address, err); ok {
-		return Person{Address: clean, URI: "sip:" + clean, Name: clean}, nil
+		return Person{Address: clean, URI: "sip:" + clean, Name: clean, Unknown: true}, nil
 	}
 	return who, err
 }
@@ -157,6 +159,10 @@ func (g *Gateway) lookup(ctx context.Context, address string) (clean string, t *
 	}
 	if u, err = t.Source.Lookup(ctx, clean); err != nil {
 		return "", nil, u, sourceError("The contact "+clean, err)
+	}
+	if graphsrc.Address(u) == "" {
+		// Such as a guest by the principal name that this tenant made up.
+		return "", nil, u, &Error{Reason: DestinationNotFound, Message: "Nobody has the SIP address " + clean + "."}
 	}
 	g.watch.learned(ctx, clean, u)
 	return clean, t, u, nil

@@ -153,3 +153,19 @@ func TestAWordTheTranslationDoesNotKnowIsLoggedOnce(t *testing.T) {
 		require.Equal(w.t, 1, strings.Count(log.String(), "Levitating"), log.String())
 	}, func(s *settings) { s.Logger = log.logger() })
 }
+
+func TestWhoHasNoSIPAddressIsNobodysContact(t *testing.T) {
+	inBubble(t, "me ana", func(w *world) {
+		t := w.t
+		guest := graphsrc.User{ID: "id-guest", DisplayName: "Guest", UserPrincipalName: "guest_fabrikam.com#EXT#@contoso.com", UserType: "Guest"}
+		w.source.arrange(func() {
+			w.source.users["guest_fabrikam.com#ext#@contoso.com"] = guest
+			w.source.frequent["id-me"] = []graphsrc.MailboxContact{{Addresses: []string{"guest_fabrikam.com#EXT#@contoso.com"}}, {Addresses: []string{"ana@contoso.com"}}}
+		})
+		_, err := w.Person(t.Context(), principal("me"), "guest_fabrikam.com#EXT#@contoso.com")
+		requireReason(t, gateway.DestinationNotFound, err)
+		contacts, err := w.Contacts(t.Context(), principal("me"))
+		require.NoError(t, err)
+		require.Equal(t, []string{"ana"}, names(contacts))
+	}, func(s *settings) { s.Contacts.Default = gateway.FromPeople })
+}

@@ -69,6 +69,8 @@ type publishing struct {
 	prefer *mapping.GraphAction // signInAs
 	tries  int
 	retry  clock.Timer
+	// retries counts the timers, to tell the latest from one stopped too late.
+	retries int
 }
 
 func newPublisher(g *Gateway) *publisher {
@@ -131,6 +133,7 @@ func (p *publisher) resume(e *publishing) {
 	if e.retry != nil {
 		e.retry.Stop()
 		e.retry = nil
+		e.retries++
 	}
 	e.tries = 0
 	p.start(e)
@@ -229,12 +232,19 @@ func (p *publisher) later(e *publishing, j job, err error) {
 	}
 	pause := max(min(retryPublish<<min(e.tries, 10), retryPublishMost), g.RetryAfter)
 	e.tries++
+	if e.tries == endTries && !e.available {
+		p.gateway.log.WarnContext(p.ctx, "the end of a presence session could not be published; it fades", "user", e.owner, "error", err)
+	}
 	j.undo(e)
+	e.retries++
+	turn := e.retries
 	e.retry = p.gateway.clock.AfterFunc(pause, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		e.retry = nil
-		p.start(e)
+		if e.retries == turn { // else it was stopped too late
+			e.retry = nil
+			p.start(e)
+		}
 	})
 }
 
@@ -273,10 +283,19 @@ func (p *publisher) now(ctx context.Context, who Principal, action mapping.Graph
 	})
 }
 
+// errEnded says that nobody makes the person available any more.
+var errEnded = &Error{Reason: ApplicationNotFound, Message: "The application has ended."}
+
 // alive publishes that somebody is there, unless that was done a moment ago;
 // the applications then wait with the next time.
 func (p *publisher) alive(ctx context.Context, e *publishing, apps []string) error {
 	g := p.gateway
+	p.mu.Lock()
+	available := e.available
+	p.mu.Unlock()
+	if !available { // the last application has ended meanwhile
+		return errEnded
+	}
 	until, taken, err := g.store.Claim(ctx, claimOf(e.owner), keepAliveClaim)
 	if err != nil {
 		return &graphsrc.Error{Op: "claim a keep-alive", Kind: graphsrc.KindUnavailable, Err: err}
@@ -328,7 +347,7 @@ func (p *publisher) say(ctx context.Context, e *publishing, action mapping.Graph
 	if err != nil {
 		return err
 	}
-	if !t.Source.MayPublish() {
+	if !p.gateway.mayPublish(who) {
 		return &graphsrc.Error{Op: action.Method, Kind: graphsrc.KindForbidden, Message: "needs " + graphsrc.PublishPermission}
 	}
 	return t.Source.Publish(ctx, id, action, lasts)

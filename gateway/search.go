@@ -42,11 +42,12 @@ func (g *Gateway) Search(ctx context.Context, p Principal, r SearchRequest) (Sea
 		r.Limit = DefaultSearchLimit
 	}
 	t := g.tenantOf(p.Address)
-	if address, err := graphsrc.ParseAddress(r.Query); err == nil {
+	if address, ok := lenientAddress(strings.Trim(strings.TrimSpace(r.Query), "<>")); ok {
 		// An address is in the directory of its own tenant.
 		if home := g.tenantOf(address); home != nil {
 			t = home
 		}
+		r.Query = address
 	}
 	if t == nil {
 		return SearchResult{}, nil

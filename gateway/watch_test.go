@@ -159,7 +159,7 @@ func TestAnAddressNobodyHasIsOfflineForItsSubscriberOnly(t *testing.T) {
 				require.Empty(w.t, p.Note)
 				who, err := w.Contact(ctx, me.app, me.Principal, nobody)
 				require.NoError(w.t, err)
-				require.Equal(w.t, gateway.Person{Address: nobody, URI: "sip:" + nobody, Name: nobody}, who)
+				require.Equal(w.t, gateway.Person{Address: nobody, URI: "sip:" + nobody, Name: nobody, Unknown: true}, who)
 				p, err = w.PresenceOf(ctx, who)
 				require.NoError(w.t, err)
 				require.Equal(w.t, mapping.Offline, p.Availability)

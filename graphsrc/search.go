@@ -110,11 +110,14 @@ func (s *searcher) search(ctx context.Context, p *query) (SearchResult, error) {
 	if e := errorOf(noGroups); e != nil && e.Kind != KindForbidden && len(users.list) == 0 {
 		return SearchResult{}, e
 	}
-	room := p.limit - len(users.list)
+	// A crowd of users does not keep out every group: a quarter of the room is
+	// for them.
+	forUsers := min(len(users.list), p.limit-min(len(groups.list), p.limit/4))
+	forGroups := min(len(groups.list), p.limit-forUsers)
 	return SearchResult{
-		Users:  users.list,
-		Groups: groups.list[:min(room, len(groups.list))],
-		More:   users.more || groups.more || len(groups.list) > room,
+		Users:  users.list[:forUsers],
+		Groups: groups.list[:forGroups],
+		More:   users.more || groups.more || forUsers < len(users.list) || forGroups < len(groups.list),
 	}, nil
 }
 

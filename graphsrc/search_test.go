@@ -297,7 +297,7 @@ func TestTheLimitCountsUsersAndGroupsTogether(t *testing.T) {
 	for _, c := range []struct {
 		limit, users, groups int
 		more                 bool
-	}{{-1, 1, 0, true}, {1, 1, 0, true}, {3, 3, 0, true}, {4, 4, 0, true}, {5, 4, 1, false}, {100, 4, 1, false}, {1 << 40, 4, 1, false}} {
+	}{{-1, 1, 0, true}, {1, 1, 0, true}, {3, 3, 0, true}, {4, 3, 1, true}, {5, 4, 1, false}, {100, 4, 1, false}, {1 << 40, 4, 1, false}} {
 		for _, inMemory := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
 				s, _ := searching(t, inMemory, nil)

@@ -51,7 +51,7 @@ func (s *Server) application(k *call) error {
 	if instance == "" {
 		// Whoever asks without an instance has a channel too, even if every
 		// other client of the application names one.
-		ack, _, err := s.gateway.Channel(k.Request().Context(), k.app, "")
+		ack, err := s.gateway.LendChannel(k.Request().Context(), k.app)
 		if err != nil {
 			return err
 		}

@@ -78,6 +78,10 @@ type batchPart struct {
 	err     error
 }
 
+func (p *batchPart) writes() bool {
+	return p.err == nil && p.request.Method != http.MethodGet && p.request.Method != http.MethodHead
+}
+
 // batch executes several requests at once. Their answers stand in the order of
 // the requests; each fails by itself. Nothing is executed of a batch that is
 // malformed as a whole, or that is too many.
@@ -179,8 +183,10 @@ type batchAnswer struct {
 	accept []string // of its request
 }
 
-// execute runs parts, some at a time, and yields their answers in order. It
-// holds no more answers than it has workers.
+// execute runs parts and yields their answers in order. Parts that only read run
+// some at a time; one that writes waits for all before it, and all after it for
+// it, so that a client that writes twice has the last word and one that reads
+// what it has written reads that. It holds no more answers than it has workers.
 func (s *Server) execute(ctx context.Context, k *call, parts []batchPart) func(yield func(batchAnswer) bool) {
 	return func(yield func(batchAnswer) bool) {
 		answers := make(chan chan batchAnswer, batchWorkers-1)
@@ -190,6 +196,7 @@ func (s *Server) execute(ctx context.Context, k *call, parts []batchPart) func(y
 		defer cancel()
 		work.Go(func() {
 			defer close(answers)
+			var reading sync.WaitGroup
 			for _, part := range parts {
 				answer := make(chan batchAnswer, 1)
 				select {
@@ -197,8 +204,14 @@ func (s *Server) execute(ctx context.Context, k *call, parts []batchPart) func(y
 				case <-ctx.Done():
 					return
 				}
-				work.Go(func() { answer <- s.answerPart(ctx, k, part) })
+				if part.writes() {
+					reading.Wait()
+					answer <- s.answerPart(ctx, k, part)
+					continue
+				}
+				reading.Go(func() { answer <- s.answerPart(ctx, k, part) })
 			}
+			reading.Wait()
 		})
 		for answer := range answers {
 			if !yield(<-answer) {
@@ -264,6 +277,9 @@ func batchable(path string) error {
 	}
 	_, resource, _ := strings.Cut(rest, "/")
 	first, _, _ := strings.Cut(resource, "/")
+	if strings.HasSuffix(resource, "/contactphoto") { // a photo by its other path
+		first = "photo"
+	}
 	switch first {
 	case "batch", "events", "photos", "photo":
 		return &protocolError{

@@ -20,7 +20,10 @@ func (s *Server) contact(k *call) error {
 
 func (s *Server) contactResource(l links, who gateway.Person) *representation.Resource {
 	network := "SameEnterprise"
-	if who.Guest {
+	switch {
+	case who.Unknown:
+		network = "Unknown"
+	case who.Guest:
 		network = "Federated"
 	}
 	r := representation.New("contact", l.contact(who.Address)).
@@ -123,10 +126,14 @@ func (s *Server) contactPrivacyRelationship(k *call) error {
 const (
 	levelColleagues = "Colleagues"
 	levelExternal   = "External"
+	levelUnknown    = "Unknown"
 )
 
 func relationshipLevel(who gateway.Person) string {
-	if who.Guest {
+	switch {
+	case who.Unknown:
+		return levelUnknown
+	case who.Guest:
 		return levelExternal
 	}
 	return levelColleagues

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"ucwagate/ucwaapi/signin"
@@ -38,12 +39,7 @@ func (s *Server) checkOrigin(r *http.Request) error {
 		return nil
 	}
 	own := s.origin.of(r)
-	for _, o := range framed {
-		if c := canonicalOrigin(o); c != own && !s.allowed[c] {
-			return errOriginNotAllowed
-		}
-	}
-	for _, o := range direct {
+	for _, o := range slices.Concat(framed, direct) {
 		if !s.allowed[canonicalOrigin(o)] && !sameHost(o, own) {
 			return errOriginNotAllowed
 		}

@@ -65,6 +65,7 @@ var errorTable = map[gateway.Reason]errorRow{
 	gateway.AlreadyExists:              {http.StatusConflict, codeConflict, "AlreadyExists"},
 	gateway.OperationNotSupported:      {http.StatusForbidden, codeForbidden, "OperationNotSupported"},
 	gateway.ListFull:                   {http.StatusConflict, codeConflict, "LimitExceeded"},
+	gateway.Changed:                    {http.StatusPreconditionFailed, codePreconditionFailed, ""},
 	gateway.TooManyGroups:              {http.StatusConflict, codeConflict, "TooManyGroups"},
 	gateway.PhotoTimeout:               {http.StatusGatewayTimeout, codeGatewayTimeout, ""},
 }

@@ -103,9 +103,9 @@ const maxTimeSpan = 24 * time.Hour
 func parseTimeSpan(text string) (time.Duration, error) {
 	text = strings.TrimSpace(text)
 	var d time.Duration
-	switch minutes, err := strconv.Atoi(text); {
-	case err == nil && minutes >= 0 && minutes <= int(maxTimeSpan/time.Minute):
-		d = time.Duration(minutes) * time.Minute
+	switch minutes, err := strconv.ParseFloat(text, 64); {
+	case err == nil && minutes >= 0 && minutes <= maxTimeSpan.Minutes():
+		d = time.Duration(minutes * float64(time.Minute))
 	case err == nil:
 		return 0, errTimeSpan
 	default:

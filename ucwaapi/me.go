@@ -2,6 +2,7 @@ package ucwaapi
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"ucwagate/gateway"
@@ -124,7 +125,7 @@ func (s *Server) publishPresence(k *call) error {
 		return err
 	}
 	var preferred mapping.PreferredAvailability
-	if text, ok := in.String("availability"); ok && text != "" {
+	if text, ok := in.String("availability"); ok && strings.TrimSpace(text) != "" {
 		if preferred, ok = mapping.ParsePreferred(text); !ok {
 			return gateway.Invalid(preferredProblem("availability"))
 		}
@@ -227,7 +228,7 @@ func (s *Server) updateCommunication(k *call) error {
 	if problems := mistyped(in, communicationLists, "audioPreference", "phoneNumber"); problems != nil {
 		return gateway.Invalid(problems...)
 	}
-	if err := s.gateway.SetCommunication(k.Request().Context(), k.app, communicationOf(in)); err != nil {
+	if err := s.gateway.SetCommunication(k.Request().Context(), k.app, st.Communication, communicationOf(in)); err != nil {
 		return err
 	}
 	return s.communication(k)

@@ -121,7 +121,7 @@ func (s *Server) renameGroup(k *call) error {
 		}
 	}
 	name, _ := in.Text("name")
-	if err := s.gateway.RenameGroup(ctx, k.principal, g.ID, name); err != nil {
+	if err := s.gateway.RenameGroup(ctx, k.principal, g, name); err != nil {
 		return err
 	}
 	return s.group(k)

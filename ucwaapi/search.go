@@ -18,11 +18,13 @@ func (s *Server) search(k *call) error {
 	var req gateway.SearchRequest
 	req.Query, _ = in.Text("query")
 	req.Mail, _ = in.String("mail")
-	limit, ok, err := in.Int("limit")
-	if err != nil || ok && limit < 1 {
-		limit = -1 // refused with the rest
+	if text, ok := in.String("limit"); ok && text != "" {
+		limit, _, err := in.Int("limit")
+		if err != nil || limit < 1 {
+			limit = -1 // refused with the rest
+		}
+		req.Limit = limit
 	}
-	req.Limit = limit
 	found, err := s.gateway.Search(k.Request().Context(), k.principal, req)
 	if err != nil {
 		return err

@@ -37,13 +37,17 @@ func (f *File) CreateGroup(owner, name string) (Group, error) {
 }
 
 // RenameGroup gives a group of owner's own another name; a name that another
-// group has is ErrExists. The groups that everybody has are ErrNotFound.
-func (f *File) RenameGroup(owner, id, name string) (Group, error) {
+// group has is ErrExists. The groups that everybody has are ErrNotFound. A group
+// whose name is not was any more is ErrChanged.
+func (f *File) RenameGroup(owner, id, was, name string) (Group, error) {
 	var g Group
 	err := f.change(owner, "renaming a group", func(e *entry) error {
 		i, err := e.groupIndex(id)
 		if err != nil {
 			return err
+		}
+		if e.Groups[i].Name != was {
+			return ErrChanged
 		}
 		clean, err := e.freeName(name, i)
 		if err != nil {

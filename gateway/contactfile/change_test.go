@@ -46,7 +46,7 @@ func TestChangesDoWhatTheySay(t *testing.T) {
 		},
 		"renaming a group": {
 			func(f *File) error {
-				g, err := f.RenameGroup(ana, "g-3f2a", " PROJECT: #2 ")
+				g, err := f.RenameGroup(ana, "g-3f2a", "Project", " PROJECT: #2 ")
 				if err == nil && (g.Name != "PROJECT: #2" || len(g.Members) != 1 || g.ID != "g-3f2a") {
 					err = fmt.Errorf("answered %+v", g)
 				}
@@ -55,7 +55,7 @@ func TestChangesDoWhatTheySay(t *testing.T) {
 			func(l *List) { l.Groups[0].Name = "PROJECT: #2" },
 		},
 		"a name in other letter case": {
-			func(f *File) error { _, err := f.RenameGroup(ana, "g-3f2a", "PROJECT"); return err },
+			func(f *File) error { _, err := f.RenameGroup(ana, "g-3f2a", "Project", "PROJECT"); return err },
 			func(l *List) { l.Groups[0].Name = "PROJECT" },
 		},
 		"deleting a group takes its members off the list": {
@@ -102,14 +102,14 @@ func TestChangesAreRefusedForTheirReason(t *testing.T) {
 		"a group without a name":              {func(f *File) error { _, err := f.CreateGroup(ana, "\u00a0"); return err }, nil, "name"},
 		"a group with a long name":            {func(f *File) error { _, err := f.CreateGroup(ana, long); return err }, nil, "name"},
 		"a group with a broken name":          {func(f *File) error { _, err := f.CreateGroup(ana, "a\xff"); return err }, nil, "name"},
-		"a group renamed to two lines":        {func(f *File) error { _, err := f.RenameGroup(ana, "g-3f2a", "a\nb"); return err }, nil, "name"},
+		"a group renamed to two lines":        {func(f *File) error { _, err := f.RenameGroup(ana, "g-3f2a", "Project", "a\nb"); return err }, nil, "name"},
 		"a contact that is in the group":      {func(f *File) error { return f.AddMember(ana, Pinned, "BOB@contoso.com") }, ErrExists, ""},
 		"a distribution that is there":        {func(f *File) error { return f.AddDistribution(ana, "team@contoso.com", "Other") }, ErrExists, ""},
 		"a new group of a known name":         {func(f *File) error { _, err := f.CreateGroup(ana, " pROJECT"); return err }, ErrExists, ""},
 		"an unknown group":                    {func(f *File) error { return f.AddMember(ana, "g-0", "x@y.z") }, ErrNotFound, ""},
 		"removing from an unknown group":      {func(f *File) error { return f.RemoveMember(ana, "g-0", "x@y.z") }, ErrNotFound, ""},
 		"another owner's group":               {func(f *File) error { return f.AddMember("bob@contoso.com", "g-3f2a", "x@y.z") }, ErrNotFound, ""},
-		"renaming the default group":          {func(f *File) error { _, err := f.RenameGroup(ana, Default, "x"); return err }, ErrNotFound, ""},
+		"renaming the default group":          {func(f *File) error { _, err := f.RenameGroup(ana, Default, "Others", "x"); return err }, ErrNotFound, ""},
 		"deleting the pinned group":           {func(f *File) error { return f.DeleteGroup(ana, Pinned) }, ErrNotFound, ""},
 		"deleting of an unknown owner":        {func(f *File) error { return f.DeleteGroup("x@y.z", "g-3f2a") }, ErrNotFound, ""},
 		"removing from the wrong group":       {func(f *File) error { return f.RemoveMember(ana, Default, "bob@contoso.com") }, ErrNotFound, ""},
@@ -153,7 +153,7 @@ func TestAReadOnlyFileRefusesEveryChange(t *testing.T) {
 	f := open(t, path, Options{})
 	require.False(t, f.Writable())
 	_, created := f.CreateGroup(ana, "x")
-	_, renamed := f.RenameGroup(ana, "g-3f2a", "x")
+	_, renamed := f.RenameGroup(ana, "g-3f2a", "Project", "x")
 	for _, err := range []error{
 		created, renamed, f.DeleteGroup(ana, "g-3f2a"),
 		f.AddMember(ana, Pinned, "x@y.z"), f.RemoveMember(ana, Pinned, "bob@contoso.com"), f.RemoveContact(ana, "bob@contoso.com"),
@@ -193,7 +193,7 @@ func TestAChangeThatChangesNothingDoesNotTouchTheFile(t *testing.T) {
 	path := newPath(t, sample)
 	before, err := os.Stat(path)
 	require.NoError(t, err)
-	_, err = open(t, path, Options{Writable: true}).RenameGroup(ana, "g-3f2a", "Project")
+	_, err = open(t, path, Options{Writable: true}).RenameGroup(ana, "g-3f2a", "Project", "Project")
 	require.NoError(t, err)
 	after, err := os.Stat(path)
 	require.NoError(t, err)
@@ -205,7 +205,7 @@ func TestADerivedIDOutlivesARenaming(t *testing.T) {
 	f := open(t, path, Options{Writable: true})
 	was := list(t, f, ana).Groups
 	require.NoError(t, f.DeleteGroup(ana, was[0].ID))
-	g, err := f.RenameGroup(ana, was[1].ID, "B")
+	g, err := f.RenameGroup(ana, was[1].ID, was[1].Name, "B")
 	require.NoError(t, err)
 	require.Equal(t, was[1].ID, g.ID)
 	require.Equal(t, []Group{{ID: was[1].ID, Name: "B"}}, list(t, open(t, path, Options{}), ana).Groups)

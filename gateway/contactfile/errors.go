@@ -16,6 +16,8 @@ var (
 	// ErrExists: the contact is in that group already, or the owner has the
 	// distribution group or a group of that name already.
 	ErrExists = errors.New("already in the contact list")
+	// ErrChanged: the group is not any more what the caller has seen.
+	ErrChanged = errors.New("the group has changed meanwhile")
 	// ErrTooManyContacts: the owner has Options.MaxContacts contacts.
 	ErrTooManyContacts = errors.New("too many contacts")
 	// ErrTooManyGroups: the owner has Options.MaxGroups groups.

@@ -10,6 +10,7 @@ import (
 type channel struct {
 	instance string
 	opened   bool // by OpenChannel, not by New
+	lent     bool // by LendChannel, and no P-GET has used it
 	resume   bool // the next package says that transient state was lost
 	// next is the number of the package that is being put together.
 	next int64
@@ -58,6 +59,16 @@ func (s *Session) OpenChannel(instance string, now time.Time) (created bool, err
 	return true, nil
 }
 
+// LendChannel is OpenChannel for somebody who may never use the channel: until
+// a P-GET does, it keeps nothing alive.
+func (s *Session) LendChannel(instance string, now time.Time) error {
+	created, err := s.OpenChannel(instance, now)
+	if created {
+		s.channel(instance).lent = true
+	}
+	return err
+}
+
 // abandonedAfter is how long a channel must not have been used before another
 // may take its place: a client that is there asks again at once.
 const abandonedAfter = time.Minute
@@ -80,7 +91,7 @@ func (s *Session) abandon() bool {
 }
 
 // CloseChannel ends a channel with what it holds and returns how many are
-// left. The P-GET parked in it is woken, and its Look says Closed.
+// left, without those that are only lent. The P-GET parked in it is woken, and its Look says Closed.
 func (s *Session) CloseChannel(instance string, now time.Time) (left int) {
 	t := s.at(now)
 	s.advance(t)
@@ -92,7 +103,12 @@ func (s *Session) CloseChannel(instance string, now time.Time) (left int) {
 		}
 		s.channels = slices.Delete(s.channels, i, i+1)
 	}
-	return len(s.channels)
+	for i := range s.channels {
+		if !s.channels[i].lent {
+			left++
+		}
+	}
+	return left
 }
 
 // Position is the number with which a client that knows none may begin: the
@@ -117,7 +133,7 @@ func (s *Session) Arrive(instance string, p Poll, now time.Time) (Verdict, error
 	if c == nil {
 		return Verdict{}, fmt.Errorf("the event channel is %w", ErrNotFound)
 	}
-	s.used, s.reset, s.quiet, c.quiet = true, false, t, t
+	s.used, s.reset, s.quiet, c.quiet, c.lent = true, false, t, t, false
 	waits := c.parked.ticket != 0
 	if p.Ack == c.next && waits && p.Priority < c.parked.priority {
 		return Verdict{Replaced: true}, nil

@@ -100,12 +100,16 @@ func intern(r Roster) []rosterGroup {
 func word(s string) string { return unique.Make(s).Value() }
 
 // difference returns the events that lead from one roster to another: who
-// left, which groups went, came or changed, who came.
+// left, which groups went, came or changed, who came. The members of a group that
+// is no part of the contact list are no contacts of it: the group has changed.
 func difference(from, to []rosterGroup) []*Event {
 	before, after := byKey(from), byKey(to)
 	var events []*Event
 	for i := range from {
 		g := &from[i]
+		if !g.list {
+			continue
+		}
 		var kept []address
 		if now := after[g.key()]; now != nil {
 			kept = now.members
@@ -123,13 +127,16 @@ func difference(from, to []rosterGroup) []*Event {
 		switch was := before[g.key()]; {
 		case was == nil:
 			events = append(events, aboutGroup(Added, g))
-		case was.name != g.name:
+		case was.name != g.name || !g.list && !sameMembers(was.members, g.members):
 			events = append(events, aboutGroup(Updated, g))
 		}
 	}
 	events = append(events, contacts(Added, MyContacts, High, without(listed(to), listed(from)))...)
 	for i := range to {
 		g := &to[i]
+		if !g.list {
+			continue
+		}
 		var had []address
 		if was := before[g.key()]; was != nil {
 			had = was.members
@@ -137,6 +144,10 @@ func difference(from, to []rosterGroup) []*Event {
 		events = append(events, inGroup(Added, g, without(g.members, had))...)
 	}
 	return events
+}
+
+func sameMembers(a, b []address) bool {
+	return len(a) == len(b) && len(without(a, b)) == 0
 }
 
 func (g *rosterGroup) key() [2]string { return [2]string{g.id, g.rel} }

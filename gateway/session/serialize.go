@@ -60,6 +60,7 @@ type storedRoster struct {
 type storedChannel struct {
 	Instance string        `json:"instance,omitempty"`
 	Opened   bool          `json:"opened,omitempty"`
+	Lent     bool          `json:"lent,omitempty"`
 	Resume   bool          `json:"resume,omitempty"`
 	Next     int64         `json:"next"`
 	Sent     *Package      `json:"sent,omitempty"`
@@ -129,7 +130,7 @@ func (s *Session) MarshalBinary() ([]byte, error) {
 
 func (c *channel) store() storedChannel {
 	d := storedChannel{
-		Instance: c.instance, Opened: c.opened, Resume: c.resume, Next: c.next, Sent: c.sent, Burnt: c.burnt, Quiet: c.quiet,
+		Instance: c.instance, Opened: c.opened, Lent: c.lent, Resume: c.resume, Next: c.next, Sent: c.sent, Burnt: c.burnt, Quiet: c.quiet,
 		Low: c.low, Medium: c.medium, Timeout: c.timeout,
 	}
 	if p := c.parked; p.ticket != 0 {
@@ -190,7 +191,7 @@ func (s *Session) UnmarshalBinary(b []byte) error {
 
 func (d *storedChannel) restore() channel {
 	c := channel{
-		instance: d.Instance, opened: d.Opened, resume: d.Resume, next: d.Next, sent: d.Sent, burnt: d.Burnt, quiet: d.Quiet,
+		instance: d.Instance, opened: d.Opened, lent: d.Lent, resume: d.Resume, next: d.Next, sent: d.Sent, burnt: d.Burnt, quiet: d.Quiet,
 		low: d.Low, medium: d.Medium, timeout: d.Timeout,
 	}
 	if p := d.Parked; p != nil {

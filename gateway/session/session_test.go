@@ -248,7 +248,7 @@ func TestContactsAndGroupsTellsWhoCameAndWent(t *testing.T) {
 		group("1", "group", "Uno", true, "ana"), group("2", "group", "Two", true, "bo", "cy"), group("4", "pinnedGroup", "Four", true, "ana"),
 	}}, start)
 	require.Equal(t, []string{
-		"contact bo deleted in group 1", "contact cy deleted in distributionGroup 3", "group 3 deleted in myGroups",
+		"contact bo deleted in group 1", "group 3 deleted in myGroups",
 		"group 1 updated", "group 4 added in myGroups", "contact cy added in myContacts", "contact cy added in group 2", "contact ana added in pinnedGroup 4",
 	}, drain(t, s, start))
 	require.Equal(t, at(3600), s.StartContactsAndGroups(time.Hour, session.Roster{}, start), "a refresh adds, up to an hour")
@@ -417,4 +417,22 @@ func FuzzUnmarshalBinary(f *testing.F) {
 			s = *again
 		}
 	})
+}
+
+func TestAChannelThatIsOnlyLentKeepsNothingAlive(t *testing.T) {
+	s := session.New(at(0), session.Limits{})
+	_, err := s.OpenChannel("tab", at(0))
+	require.NoError(t, err)
+	require.NoError(t, s.LendChannel("", at(1)))
+	require.NoError(t, s.LendChannel("tab", at(1)), "one that is open stays what it is")
+	s = stored(t, s)
+	require.Equal(t, int64(1), s.Position(""))
+	require.Equal(t, 0, s.CloseChannel("tab", at(2)))
+
+	s = session.New(at(0), session.Limits{})
+	_, err = s.OpenChannel("tab", at(0))
+	require.NoError(t, err)
+	require.NoError(t, s.LendChannel("", at(1)))
+	arrive(t, s, 1, at(2))
+	require.Equal(t, 1, s.CloseChannel("tab", at(3)), "a P-GET has used it")
 }

@@ -157,12 +157,12 @@ type Contacts struct {
 	Groups         bool          `key:"groups" doc:"One distribution group for each Microsoft 365 group of the user."`
 	ContactFolders bool          `key:"contact_folders" doc:"One group for each contact folder of the mailbox; needs the permission Contacts.Read."`
 	DefaultGroup   DefaultGroup  `key:"default_group" oneof:"people,contacts,none" doc:"What fills the default group: the people Graph finds relevant (People.Read.All), the default contact folder (Contacts.Read), or nothing."`
-	PinnedFile     string        `key:"pinned_file" format:"file" doc:"File of pinned contacts. Empty: the group of pinned contacts is empty."`
-	ListFile       string        `key:"list_file" doc:"File of contact lists: pinned contacts, groups and members of each user. Empty: none."`
+	PinnedFile     string        `key:"pinned_file" format:"file" doc:"File of pinned contacts, one owner: address, address a line, or *: … for everybody (docs/contact-lists.md). Empty: none."`
+	ListFile       string        `key:"list_file" format:"path" doc:"File of contact lists: pinned contacts, groups and members of each user (docs/contact-lists.md). Empty: none. It need not be there yet if list_writable is true; its folder must."`
 	ListWritable   bool          `key:"list_writable" doc:"Users may change their lists in list_file through UCWA; a missing file is made. Else such requests are refused (403)."`
 	TTL            time.Duration `key:"ttl" min:"10s" max:"24h" doc:"How long a list read from Graph is served from memory."`
 	MaxContacts    int           `key:"max_contacts" min:"1" max:"1000" doc:"Longest contact list; Lync's default is 250."`
-	MaxGroups      int           `key:"max_groups" min:"1" max:"500" doc:"Most groups shown to one user."`
+	MaxGroups      int           `key:"max_groups" min:"1" max:"500" doc:"Most groups of one user that are read from one source, and that a user may have in list_file."`
 }
 
 // DefaultGroup is a source of the default group.

@@ -25,6 +25,7 @@ var formats = map[string]func(string) (string, error){
 	"graph":     readGraphURL,
 	"authority": readAuthority,
 	"file":      func(text string) (string, error) { return text, nil }, // opened later, by the rules
+	"path":      func(text string) (string, error) { return text, nil }, // of a file that may be missing
 }
 
 var (

@@ -137,7 +137,7 @@ func (l *loader) accept(path string, o *option, texts []string, at Origin) (any,
 			l.problem(path, at, message)
 			return nil, false
 		}
-		if o.File && at.Env == "" && canonical != "" && !filepath.IsAbs(canonical) {
+		if o.path && at.Env == "" && canonical != "" && !filepath.IsAbs(canonical) {
 			canonical = filepath.Join(filepath.Dir(l.path), canonical)
 		}
 		list = append(list, canonical)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +32,32 @@ func (r *rules) check() {
 	r.checkTenants()
 	r.checkPresence()
 	r.readable("contacts.pinned_file", r.config.Contacts.PinnedFile)
+	r.checkListFile()
 	if a := r.config.Applications; r.ok("applications.max", "applications.per_user") && a.Max < a.PerUser {
 		r.wrong("applications.max", "must not be below applications.per_user (%d)", a.PerUser)
+	}
+}
+
+// checkListFile wants the file of contact lists to be readable, or, where users
+// may change it, a folder in which it can be made.
+func (r *rules) checkListFile() {
+	const file, writable = "contacts.list_file", "contacts.list_writable"
+	c := r.config.Contacts
+	if !r.ok(file, writable) {
+		return
+	}
+	if c.ListFile == "" {
+		if c.ListWritable {
+			r.wrong(writable, "has no effect without list_file")
+		}
+		return
+	}
+	if _, err := os.Stat(c.ListFile); err == nil || !c.ListWritable {
+		r.readable(file, c.ListFile)
+		return
+	}
+	if folder, err := os.Stat(filepath.Dir(c.ListFile)); err != nil || !folder.IsDir() {
+		r.wrong(file, "%s cannot be made: its folder is not there", quote(c.ListFile))
 	}
 }
 

@@ -44,6 +44,7 @@ type option struct {
 	Option
 	typ    reflect.Type
 	format string // entry of formats for the text, or for every text of the list
+	path   bool   // names a file
 }
 
 func (o *option) isList() bool { return o.typ.Kind() == reflect.Slice }
@@ -107,6 +108,7 @@ func newOption(sf reflect.StructField) *option {
 	o.Doc, o.Min, o.Max = tag.Get("doc"), tag.Get("min"), tag.Get("max")
 	o.Required = tag.Get("required") == "true"
 	o.File = o.format == "file"
+	o.path = o.File || o.format == "path"
 	if words := tag.Get("oneof"); words != "" {
 		o.OneOf = strings.Split(words, ",")
 	}
@@ -116,7 +118,7 @@ func newOption(sf reflect.StructField) *option {
 	}
 	o.Secret = elem == reflect.TypeFor[Secret]()
 	o.Type = typeName(sf.Type)
-	if o.File {
+	if o.path {
 		o.Type = "a path"
 	}
 	if len(o.OneOf) > 0 {

@@ -88,6 +88,7 @@ func TestABatchAnswersEachRequestInOrder(t *testing.T) {
 		part("POST", batch, "", ""),
 		part("GET", app.link(t, "events"), "", ""),
 		part("GET", app.href+"/photos/"+d.Username, "", ""),
+		part("GET", people+"/"+d.Username+"/contactPhoto", "", ""),
 		part("GET", "/WebTicket/oauthtoken", "", ""),
 		part("GET", app.href, "If-None-Match: *\r\n", ""),
 		part("DELETE", people+"/presenceSubscriptions/none", "", ""),
@@ -104,11 +105,33 @@ func TestABatchAnswersEachRequestInOrder(t *testing.T) {
 	for _, a := range got[len(d.Contacts):] {
 		statuses = append(statuses, a.status)
 	}
-	require.Equal(t, []int{200, 204, 404, 400, 201, 405, 405, 405, 400, 304, 404}, statuses)
+	require.Equal(t, []int{200, 204, 404, 400, 201, 405, 405, 405, 405, 400, 304, 404}, statuses)
 	require.Contains(t, got[len(d.Contacts)+3].body, "DeserializationFailure")
 	require.Contains(t, got[len(d.Contacts)+4].header.Get("Location"), "/presenceSubscriptions/")
 	require.Equal(t, "me", c.get(app.child(t, "me").href).rel)
 	require.NotContains(t, c.get(app.child(t, "me").href).links, "makeMeAvailable", "the part was executed")
+}
+
+func TestPartsThatWriteKeepTheirOrder(t *testing.T) {
+	d := start(t, nil)
+	c := newClient(t, d, asJSON)
+	c.signIn("/WebTicket/oauthtoken", d.Username, d.Password)
+	for round := range 5 {
+		app := c.create("/ucwa/oauth/v1/applications", fmt.Sprint("round ", round))
+		me := app.child(t, "me").href
+		parts := []string{part("POST", me+"/makeMeAvailable", "", "")}
+		for i := range 8 {
+			parts = append(parts, part("POST", me+fmt.Sprint("/note?message=", i), "", ""), part("GET", me+"/note", "", ""))
+		}
+		for i, a := range answers(t, c.batch(app.link(t, "batch"), parts...)) {
+			require.Less(t, a.status, 300, "part %d: %s", i, a.body)
+			if i > 0 && i%2 == 0 {
+				require.Contains(t, a.body, fmt.Sprintf(`"message":"%d"`, i/2-1), "who reads after writing reads that")
+			}
+		}
+		require.Equal(t, "7", c.get(me+"/note").text("message"), "the last word counts")
+		c.nothing(http.MethodDelete, app.href, "", "")
+	}
 }
 
 func TestABatchAsAWholeIsRefused(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -16,29 +17,61 @@ import (
 )
 
 type conformCommand struct {
-	URL          string        `required:"" help:"Where discovery begins, such as https://lyncdiscover.contoso.com/."`
-	User         string        `required:"" help:"User name, such as ana@contoso.com."`
+	URL          string        `help:"Where discovery begins, such as https://lyncdiscover.contoso.com/. Needed unless --list is given."`
+	User         string        `help:"User name, such as ana@contoso.com. Needed unless --list is given."`
 	PasswordFile string        `type:"existingfile" help:"File that holds the password."`
 	Password     string        `env:"UCWAGATE_CONFORM_PASSWORD" help:"Password; better from the environment or a file. Without one it is read from standard input."`
 	JSON         bool          `name:"json" xor:"format" help:"Walk in JSON only; otherwise in JSON and XML."`
 	XML          bool          `name:"xml" xor:"format" help:"Walk in XML only."`
-	Only         []string      `help:"Classes, sections or rules to walk, such as events or href.relative; repeatable."`
+	Only         []string      `help:"Sections, classes or rules to walk, such as events or href.relative, the id in brackets on a line; repeatable."`
+	Quiet        bool          `help:"Print what failed, the rules that could not be checked at all and the summary only."`
+	List         bool          `help:"Print all rules, one per line, and walk nothing."`
 	Publish      bool          `help:"Also set the user's note, and restore it."`
 	CAFile       string        `type:"existingfile" help:"Certificates (PEM) to trust besides those of the system."`
 	Patience     time.Duration `default:"30s" help:"How long an expected event may take."`
 }
 
-var errNotConforming = errors.New("the server breaks rules")
+var (
+	errNotConforming = errors.New("the server breaks rules")
+	errNoPassword    = errors.New("there is no password: give --password-file or set UCWAGATE_CONFORM_PASSWORD")
+)
 
 // Help is shown behind the flags.
 func (c *conformCommand) Help() string {
-	return "Be a strict UCWA client: walk every presence resource of a server from links alone, and print a line for each rule that is checked. " +
-		"The exit code is 1 if one is broken. Applications of its own are created and ended, one of them calls makeMeAvailable for as long as it lives; " +
-		"contacts and groups are only read."
+	return "Be a strict UCWA client: walk every presence resource of a server from links alone, and print a line for each rule that is checked, " +
+		"with the id of the rule in brackets. The exit code is 1 if one is broken. " +
+		"The user is made available meanwhile: an application of the walk calls makeMeAvailable and is then deleted. " +
+		"Nothing stays behind: applications of the walk and their subscriptions are deleted, contacts and groups are only read, " +
+		"and the note that --publish sets is put back."
+}
+
+// Validate says what is missing.
+func (c *conformCommand) Validate() error {
+	var missing []string
+	if c.URL == "" {
+		missing = append(missing, "--url=STRING")
+	}
+	if c.User == "" {
+		missing = append(missing, "--user=STRING")
+	}
+	if c.List || len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("missing flags: %s", strings.Join(missing, ", "))
 }
 
 // Run walks the server.
 func (c *conformCommand) Run(ctx context.Context) error {
+	if c.List {
+		return conform.List(os.Stdout)
+	}
+	o := conform.Options{
+		URL: c.URL, User: c.User, Formats: c.formats(), Only: c.Only, Publish: c.Publish, Quiet: c.Quiet,
+		Out: os.Stdout, Patience: c.Patience,
+	}
+	if err := o.Check(); err != nil {
+		return err
+	}
 	if err := c.readPassword(); err != nil {
 		return err
 	}
@@ -50,10 +83,8 @@ func (c *conformCommand) Run(ctx context.Context) error {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
-	report, err := conform.Run(ctx, conform.Options{
-		URL: c.URL, User: c.User, Password: c.Password, Formats: c.formats(), Only: c.Only, Publish: c.Publish,
-		HTTP: transport, Out: os.Stdout, Patience: c.Patience,
-	})
+	o.Password, o.HTTP = c.Password, transport
+	report, err := conform.Run(ctx, o)
 	if report != nil {
 		fmt.Println(report.Summary())
 	}
@@ -89,12 +120,35 @@ func (c *conformCommand) readPassword() error {
 	if c.Password != "" {
 		return nil
 	}
-	fmt.Fprintf(os.Stderr, "Password of %s: ", c.User)
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if c.Password = strings.TrimRight(line, "\r\n"); c.Password == "" {
-		return fmt.Errorf("there is no password: %w", errors.Join(err, os.ErrNotExist))
+	if c.PasswordFile != "" {
+		return fmt.Errorf("there is no password in %s", c.PasswordFile)
 	}
-	return nil
+	asked := terminal(os.Stdin)
+	if asked {
+		fmt.Fprintf(os.Stderr, "Password of %s: ", c.User)
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if c.Password = strings.TrimRight(line, "\r\n"); c.Password != "" {
+		return nil
+	}
+	if asked {
+		fmt.Fprintln(os.Stderr)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w (reading standard input: %w)", errNoPassword, err)
+	}
+	return errNoPassword
+}
+
+// terminal says whether somebody can answer a question there: nobody can in a
+// file, a pipe or the null device.
+func terminal(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 // roots are the certificates of the system and of the file.

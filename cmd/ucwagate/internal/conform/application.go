@@ -165,7 +165,7 @@ func (w *walk) deletion(ctx context.Context) {
 		if operations[l.rel] {
 			continue
 		}
-		a := w.send(ctx, request{method: http.MethodGet, href: l.href})
+		a := w.send(ctx, request{method: http.MethodGet, href: l.href, subject: "GET below a deleted application"})
 		w.refused("deletion.gone", l.rel, a, http.StatusNotFound, "ApplicationNotFound")
 	}
 }

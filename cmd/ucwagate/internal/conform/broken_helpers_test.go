@@ -135,6 +135,37 @@ func vendorInput(r *http.Request, res *reply) {
 	}
 }
 
+// refuse answers 403 with an error in the representation asked for.
+func refuse(code, subcode string) mutation {
+	reason := &representation.Reason{Code: code, Subcode: subcode}
+	return func(r *http.Request, res *reply) {
+		if res.status == http.StatusUnauthorized || res.status == http.StatusNotFound {
+			return // of what is no longer there
+		}
+		res.status, res.body = http.StatusForbidden, representation.AppendReasonJSON(nil, reason)
+		if strings.Contains(r.Header.Get("Accept"), "xml") {
+			res.body = representation.AppendReasonXML(nil, reason)
+		}
+	}
+}
+
+// onlyXML limits a mutation to who asks for XML.
+func onlyXML(f mutation) mutation {
+	return func(r *http.Request, res *reply) {
+		if strings.Contains(r.Header.Get("Accept"), "xml") {
+			f(r, res)
+		}
+	}
+}
+
+// both is one mutation after the other.
+func both(first, second mutation) mutation {
+	return func(r *http.Request, res *reply) {
+		first(r, res)
+		second(r, res)
+	}
+}
+
 // reasonJSON is an error in JSON.
 func reasonJSON(code, subcode string) string {
 	return string(representation.AppendReasonJSON(nil, &representation.Reason{Code: code, Subcode: subcode}))

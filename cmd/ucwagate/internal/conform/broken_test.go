@@ -105,6 +105,7 @@ type brokenServer struct {
 }
 
 func TestABrokenRuleIsFound(t *testing.T) {
+	t.Parallel()
 	for name, b := range allBroken() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,6 +135,7 @@ func TestWhatDiffersBetweenTheRepresentationsIsFound(t *testing.T) {
 		"a date is another instant in XML":      {"both.properties", swap(`2023-11-14T22:13:20.1230000Z`, `2023-11-14T22:13:21.1230000Z`)},
 		"a link is only in JSON":                {"both.links", swapMatch(`<link rel="contactNote"[^>]*>`, "")},
 		"a resource is embedded in JSON only":   {"both.embedded", at("/contacts", swapMatch(`<resource rel="contact".*</resource></resource>`, "</resource>"))},
+		"a group is too large in XML only":      {"both.properties", at("/expandDistributionGroup", onlyXML(refuse("Forbidden", "TooManyContacts")))},
 		"an item of a list is missing in XML":   {"both.properties", swap(`<item>Messaging</item>`, "")},
 		"a resource has another address in XML": {"both.properties", at("/presence", swap(`/presence" xmlns`, `/contactPresence" xmlns`))},
 	} {

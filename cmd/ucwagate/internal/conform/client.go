@@ -56,6 +56,9 @@ type request struct {
 	anonymous bool // without the token
 	header    map[string]string
 	held      bool // a P-GET, bounded by the context alone
+	// subject is what the report calls the request; empty: its method and the
+	// resource.
+	subject string
 }
 
 const none = "none"

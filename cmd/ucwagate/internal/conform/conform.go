@@ -44,6 +44,9 @@ type Options struct {
 	// HTTP is the transport; nil makes one. It is used without compression and
 	// redirects of its own, and not for what must be read as raw bytes.
 	HTTP *http.Transport
+	// Quiet limits the report to what failed and, at its end, the skips of rules
+	// that were checked nowhere.
+	Quiet bool
 	// Out takes the report, line by line; nil discards it.
 	Out io.Writer
 	// Patience is how long an expected event may take (default 30 s).
@@ -86,14 +89,8 @@ type walk struct {
 // Run walks a server and returns what it found. The error says why a walk could
 // not go on; failed checks are no error.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	base, err := url.Parse(o.URL)
+	base, err := o.check()
 	if err != nil {
-		return nil, fmt.Errorf("reading the URL: %w", err)
-	}
-	if base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, fmt.Errorf("the URL %q does not begin with https:// or http:// and a host", o.URL)
-	}
-	if err := checkOnly(o.Only); err != nil {
 		return nil, err
 	}
 	if len(o.Formats) == 0 {
@@ -105,16 +102,30 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Patience <= 0 {
 		o.Patience = defaultPatience
 	}
-	r := &run{Options: o, base: base, recorder: recorder{rules: index(), only: o.Only, w: o.Out}}
+	r := &run{Options: o, base: base, recorder: recorder{rules: index(), only: o.Only, w: o.Out, quiet: o.Quiet}}
 	r.http = newHTTPClient(o.HTTP)
 	defer r.http.CloseIdleConnections()
 	defer r.clean(context.WithoutCancel(ctx))
 	for _, f := range o.Formats {
 		if err := r.walk(ctx, f); err != nil {
-			return &r.report, errors.Join(err, r.flush())
+			return &r.report, errors.Join(err, r.end())
 		}
 	}
-	return &r.report, r.flush()
+	return &r.report, r.end()
+}
+
+// Check says what is wrong with the URL or with Only, before anything is sent.
+func (o *Options) Check() error {
+	_, err := o.check()
+	return err
+}
+
+func (o *Options) check() (*url.URL, error) {
+	base, err := url.Parse(o.URL)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("the URL %q must begin with http:// or https:// and a host, such as https://lyncdiscover.contoso.com/", o.URL)
+	}
+	return base, checkOnly(o.Only)
 }
 
 // section is a stretch of a walk.
@@ -219,7 +230,8 @@ func checkOnly(only []string) error {
 	}
 	for _, o := range only {
 		if !known[strings.ToLower(o)] {
-			return fmt.Errorf("there is no class, section or rule %q", o)
+			return fmt.Errorf("there is no section, class or rule %q; the sections are %s; the classes are %s; the id of a rule is in brackets on every line, and --list prints all",
+				o, strings.Join(Sections(), ", "), strings.Join(Classes(), ", "))
 		}
 	}
 	return nil

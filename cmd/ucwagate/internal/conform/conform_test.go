@@ -2,8 +2,15 @@ package conform_test
 
 import (
 	"context"
+	"errors"
+	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +23,14 @@ import (
 	"ucwagate/cmd/ucwagate/internal/demo"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets more tests run side by side than there are processors, unless
+// -parallel says otherwise: a walk waits for as long as it computes.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // walkModel walks the model and returns what failed, by rule.
 func walkModel(t *testing.T, o conform.Options, mutations ...mutation) (*conform.Report, string) {
@@ -59,13 +73,137 @@ func TestTheModelConforms(t *testing.T) {
 	}
 }
 
+// TestALargeDistributionGroupConforms refuses to expand one and to subscribe to
+// it, as the protocol has it.
+func TestALargeDistributionGroupConforms(t *testing.T) {
+	large := refuse("Forbidden", "TooManyContacts")
+	report, _ := walkModel(t, conform.Options{}, at("/expandDistributionGroup", large), asked("groupId=all", on("POST", large)))
+	require.Empty(t, failures(report))
+	for _, rule := range []string{"href.works", "groups.expansion", "subscriptions.group", "both.properties"} {
+		require.True(t, slices.ContainsFunc(report.Results, func(r conform.Result) bool {
+			return r.Rule.ID == rule && r.Where == "distributionGroup" && r.Outcome == conform.OK
+		}), rule)
+	}
+}
+
+// TestDemoConforms walks demonstrations of several sizes: 60 people have guests
+// among them, and of 1,000 the groups are too large to be expanded. The walks
+// wait for events most of the time; therefore they go on side by side, each with
+// a demonstration of its own.
 func TestDemoConforms(t *testing.T) {
-	d, err := demo.Start(t.Context(), demo.Options{Still: true})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, d.Close(context.WithoutCancel(t.Context()))) }()
-	report, err := conform.Run(t.Context(), conform.Options{URL: d.BaseURL + "/", User: d.Username, Password: d.Password, Publish: true})
-	require.NoError(t, err)
-	require.Empty(t, strings.Join(failures(report), "\n"))
+	t.Parallel()
+	type try struct {
+		name    string
+		users   int
+		options conform.Options
+		lines   []string
+		err     error
+	}
+	var tries []*try
+	for _, users := range []int{60, 200, 1000} {
+		for name, o := range map[string]conform.Options{
+			"JSON":         {Formats: []conform.Format{conform.JSON}, Publish: true},
+			"XML":          {Formats: []conform.Format{conform.XML}, Publish: true},
+			"JSON and XML": {Only: []string{"both"}},
+		} {
+			tries = append(tries, &try{name: fmt.Sprintf("%d people, %s", users, name), users: users, options: o})
+		}
+	}
+	var wg sync.WaitGroup
+	for _, one := range tries {
+		wg.Go(func() { one.lines, one.err = walkDemo(t.Context(), one.users, one.options) })
+	}
+	wg.Wait()
+	for _, one := range tries {
+		require.NoError(t, one.err, one.name)
+		require.Empty(t, strings.Join(one.lines, "\n"), one.name)
+	}
+}
+
+// walkDemo walks a demonstration of so many people and returns what failed.
+func walkDemo(ctx context.Context, users int, o conform.Options) (lines []string, err error) {
+	d, err := demo.Start(ctx, demo.Options{Still: true, Users: users})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.Close(context.WithoutCancel(ctx))) }()
+	o.URL, o.User, o.Password = d.BaseURL+"/", d.Username, d.Password
+	report, err := conform.Run(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return failures(report), nil
+}
+
+// TestAReportTellsWhatWasAsked looks at the lines that people read.
+func TestAReportTellsWhatWasAsked(t *testing.T) {
+	report, out := walkModel(t, conform.Options{})
+	for _, want := range []string{
+		"ok   GET people with X-MS-RequiresMinResourceVersion 2.0: X-MS-RequiresMinResourceVersion 1, 2 and 2.0 are accepted everywhere (ucwa: resource versioning) [versioning.accepted]\n",
+		"ok   error body of POST applications: subcode is an ErrorSubcode (ucwa: synchronous errors) [enums.error-subcode]\n",
+		"ok   GET application without Accept: who accepts anything,",
+		"ok   every request: a request gets an answer (ucwa: HTTP) [headers.answer]\n",
+		"skip note: POST on note answers 204, note updated follows, and GET shows the message (ucwa: note) [me.publish]: nothing is published without --publish\n",
+	} {
+		require.Contains(t, out, want)
+	}
+	require.NotContains(t, out, "XML has no arrays")
+	require.Equal(t, 2, strings.Count(out, "[challenge.parameters]"), "once in JSON and once in XML")
+	for _, r := range report.Results {
+		require.NotRegexp(t, `^([0-9.]+|all|none|a resource)$`, r.Where, r.Rule.ID)
+	}
+	require.Regexp(t, `(?m)^section +ok +skip +FAIL$`, report.Summary())
+	require.Regexp(t, `(?m)^me +[1-9][0-9]* +2 +0$`, report.Summary())
+	require.Regexp(t, `\n[0-9]+ checks: [0-9]+ ok, 2 skipped, 0 failed$`, report.Summary())
+}
+
+func TestAQuietReportTellsWhatFailedAndWhatWasNotChecked(t *testing.T) {
+	_, out := walkModel(t, conform.Options{Quiet: true, Patience: time.Second}, swap(`"Workgroup"`, `"Friends"`))
+	var lines []string
+	for line := range strings.Lines(out) {
+		lines = append(lines, strings.TrimSuffix(line, "\n"))
+	}
+	require.NotEmpty(t, lines)
+	require.Equal(t, "# resources, JSON", lines[0])
+	require.Contains(t, out, "[enums.relationship-level]: ")
+	require.Equal(t, "# not checked", lines[len(lines)-2])
+	require.Contains(t, lines[len(lines)-1], "[me.publish]: nothing is published without --publish")
+	require.NotRegexp(t, `(?m)^ok`, out)
+
+	_, out = walkModel(t, conform.Options{Quiet: true, Publish: true})
+	require.Empty(t, out, "a server that keeps every rule leaves nothing to tell")
+}
+
+func TestTheRulesAreListed(t *testing.T) {
+	var b strings.Builder
+	require.NoError(t, conform.List(&b))
+	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	require.Len(t, lines, len(conform.Rules()))
+	for i, r := range conform.Rules() {
+		require.Regexp(t, `^`+regexp.QuoteMeta(r.ID)+` +`+string(r.Class)+` +`+regexp.QuoteMeta(r.Says+" (ucwa: "+r.Source+")")+`$`, lines[i])
+	}
+}
+
+func TestWhatCannotBeWalkedIsExplained(t *testing.T) {
+	for name, e := range map[string]struct {
+		options conform.Options
+		want    []string
+	}{
+		"a URL without a scheme":      {conform.Options{URL: "127.0.0.1:18431"}, []string{`"127.0.0.1:18431"`, "http:// or https://"}},
+		"a host without a scheme":     {conform.Options{URL: "localhost"}, []string{"http:// or https://"}},
+		"a URL without a host":        {conform.Options{URL: "https:///root"}, []string{"and a host"}},
+		"another scheme":              {conform.Options{URL: "ftp://localhost/"}, []string{"http:// or https://"}},
+		"no URL":                      {conform.Options{}, []string{"http:// or https://"}},
+		"a section that there is not": {conform.Options{URL: "http://localhost/", Only: []string{"everything"}}, []string{`"everything"`, "sections are sign-in, token,", "classes are discovery, challenge,", "id of a rule is in brackets on every line"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := conform.Run(t.Context(), e.options)
+			require.Equal(t, e.options.Check(), err)
+			for _, want := range e.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
 }
 
 func TestOnlyWhatIsAskedForIsWalked(t *testing.T) {
@@ -87,8 +225,6 @@ func TestOnlyWhatIsAskedForIsWalked(t *testing.T) {
 			}
 		})
 	}
-	_, err := conform.Run(t.Context(), conform.Options{URL: "http://localhost/", Only: []string{"everything"}})
-	require.ErrorContains(t, err, `"everything"`)
 }
 
 func TestAWalkEndsWhereItCannotGoOn(t *testing.T) {

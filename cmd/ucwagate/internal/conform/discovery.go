@@ -125,7 +125,7 @@ func (w *walk) challenge(ctx context.Context, user string) string {
 	w.check("challenge.head", "user", h.status == http.StatusUnauthorized && len(h.headers.Values("WWW-Authenticate")) > 0, "%v", h)
 
 	raw, err := w.head(ctx, user)
-	if !w.check("headers.answer", "all", err == nil, "GET %s: %v", user, err) {
+	if !w.check("headers.answer", anyRequest, err == nil, "GET %s: %v", user, err) {
 		return ""
 	}
 	w.rawChallenge(raw)
@@ -202,7 +202,7 @@ func (w *walk) parameters(lines []string) {
 		w.check("challenge.quoted", "user", quoted, "%q", line)
 	}
 	for _, name := range []string{"href", "grant_type", "client_id", "trusted_issuers", "authorization_uri"} {
-		w.check("challenge.parameters", name, count[name] == 1, "%q", lines)
+		w.check("challenge.parameters", "user", count[name] == 1, "%s in %q", name, lines)
 	}
 }
 

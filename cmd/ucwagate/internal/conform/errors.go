@@ -40,18 +40,25 @@ func (w *walk) errors(ctx context.Context) {
 // versioning asks for revisions.
 func (w *walk) versioning(ctx context.Context) {
 	const header = "X-MS-RequiresMinResourceVersion"
-	targets := []string{w.app.href}
+	targets := []link{{rel: "application", href: w.app.href}}
 	for _, rel := range []string{"me", "people", "communication"} {
 		if n := w.app.embed(rel); n != nil {
-			targets = append(targets, n.href)
+			targets = append(targets, link{rel: rel, href: n.href})
 		}
 	}
-	for _, href := range targets {
-		for _, version := range []string{"1", "2", "2.0"} {
-			a := w.do(ctx, request{method: http.MethodGet, href: href, header: map[string]string{header: version}})
-			w.check("versioning.accepted", version, a.status == http.StatusOK, "%v", a)
+	with := func(l link, version string) request {
+		return request{
+			method: http.MethodGet, href: l.href, header: map[string]string{header: version},
+			subject: "GET " + l.rel + " with " + header + " " + version,
 		}
-		a := w.send(ctx, request{method: http.MethodGet, href: href, header: map[string]string{header: "3"}})
-		w.refused("versioning.refused", "3", a, http.StatusNotFound, "APIVersionNotSupported")
+	}
+	for _, l := range targets {
+		for _, version := range []string{"1", "2", "2.0"} {
+			q := with(l, version)
+			a := w.do(ctx, q)
+			w.check("versioning.accepted", q.subject, a.status == http.StatusOK, "%v", a)
+		}
+		q := with(l, "3")
+		w.refused("versioning.refused", q.subject, w.send(ctx, q), http.StatusNotFound, "APIVersionNotSupported")
 	}
 }

@@ -3,6 +3,7 @@ package conform
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -161,12 +162,16 @@ func (w *walk) concurrent(ctx context.Context, next string) {
 	go func() {
 		parked <- w.send(ctx, request{method: http.MethodGet, href: appended(next, "priority", "2"), held: true})
 	}()
-	lower := func() *answer { return w.short(ctx, appended(next, "priority", "1")) }
+	lower := func() *answer {
+		for {
+			a := w.short(ctx, appended(next, "priority", "1"))
+			if ctx.Err() != nil || !errors.Is(a.err, context.DeadlineExceeded) {
+				return a
+			}
+		}
+	}
 	// The first one that is refused shows that the other one is held.
 	a := lower()
-	for a.status == 0 && ctx.Err() == nil {
-		a = lower()
-	}
 	if a.status == http.StatusConflict {
 		a = lower() // now certainly after it
 	}

@@ -29,11 +29,15 @@ func (w *walk) headers(ctx context.Context) {
 	for _, accept := range []string{vendorTypeJSON, vendorTypeXML, "application/vnd.microsoft.ucwa+xml"} {
 		a := w.do(ctx, request{method: http.MethodGet, href: w.app.href, accept: accept})
 		kept := a.mediaType() == accept || !strings.Contains(accept, ".com.") && a.isXML()
-		w.check("headers.vendor-type", accept, a.status == http.StatusOK && kept, "%d %q", a.status, a.headers.Get("Content-Type"))
+		w.check("headers.vendor-type", "GET application with Accept: "+accept, a.status == http.StatusOK && kept, "%d %q", a.status, a.headers.Get("Content-Type"))
 	}
 	for _, accept := range []string{"*/*", none, "text/plain"} {
 		a := w.do(ctx, request{method: http.MethodGet, href: w.app.href, accept: accept})
-		w.check("headers.any-type", "Accept: "+accept, a.status == http.StatusOK && a.mediaType() == typeJSON, "%d %q", a.status, a.headers.Get("Content-Type"))
+		where := "GET application with Accept: " + accept
+		if accept == none {
+			where = "GET application without Accept"
+		}
+		w.check("headers.any-type", where, a.status == http.StatusOK && a.mediaType() == typeJSON, "%d %q", a.status, a.headers.Get("Content-Type"))
 	}
 }
 

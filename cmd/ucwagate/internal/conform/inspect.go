@@ -12,30 +12,36 @@ import (
 	"time"
 )
 
+// The subjects of what is checked on all requests and answers.
+const (
+	anyRequest = "every request"
+	anyAnswer  = "every answer"
+)
+
 // inspectHeaders checks what the headers of every answer must be like.
 func (w *walk) inspectHeaders(a *answer) {
 	where := a.place()
-	if !w.check("headers.answer", "all", a.status != 0, "%v", a) {
+	if !w.check("headers.answer", anyRequest, a.status != 0, "%v", a) {
 		return
 	}
 	if a.status == http.StatusNoContent || a.status == http.StatusNotModified {
-		w.check("headers.no-body", "all", len(a.raw) == 0 && (a.status != http.StatusNoContent || a.headers.Get("Content-Type") == ""),
+		w.check("headers.no-body", anyAnswer, len(a.raw) == 0 && (a.status != http.StatusNoContent || a.headers.Get("Content-Type") == ""),
 			"%v with Content-Type %q", a, a.headers.Get("Content-Type"))
 	} else {
-		w.check("headers.length", "all", !a.chunked && a.headers.Get("Content-Length") != "" && (a.method == http.MethodHead || a.headers.Get("Content-Length") == strconv.Itoa(len(a.raw))),
+		w.check("headers.length", anyAnswer, !a.chunked && a.headers.Get("Content-Length") != "" && (a.method == http.MethodHead || a.headers.Get("Content-Length") == strconv.Itoa(len(a.raw))),
 			"%s %s: Content-Length %q of %d bytes, chunked %v", a.method, a.href, a.headers.Get("Content-Length"), len(a.raw), a.chunked)
 	}
 	if a.header["Accept-Encoding"] == "" {
-		w.check("headers.plain", "all", a.headers.Get("Content-Encoding") == "", "%s %s: Content-Encoding %q", a.method, a.href, a.headers.Get("Content-Encoding"))
+		w.check("headers.plain", anyAnswer, a.headers.Get("Content-Encoding") == "", "%s %s: Content-Encoding %q", a.method, a.href, a.headers.Get("Content-Encoding"))
 	}
 	if where != "ucwa" || a.status == http.StatusUnauthorized {
 		return
 	}
 	if a.mediaType() != typeJPEG && a.accept != typeJPEG {
-		w.check("headers.no-cache", "all", strings.Contains(a.headers.Get("Cache-Control"), "no-cache"), "%s %s: Cache-Control %q", a.method, a.href, a.headers.Get("Cache-Control"))
+		w.check("headers.no-cache", anyAnswer, strings.Contains(a.headers.Get("Cache-Control"), "no-cache"), "%s %s: Cache-Control %q", a.method, a.href, a.headers.Get("Cache-Control"))
 	}
-	w.check("headers.server-fqdn", "all", a.headers.Get("X-MS-Server-Fqdn") != "", "%s %s has none", a.method, a.href)
-	w.check("headers.version", "all", a.headers.Get("X-MS-UcwaVersion") != "", "%s %s has none", a.method, a.href)
+	w.check("headers.server-fqdn", anyAnswer, a.headers.Get("X-MS-Server-Fqdn") != "", "%s %s has none", a.method, a.href)
+	w.check("headers.version", anyAnswer, a.headers.Get("X-MS-UcwaVersion") != "", "%s %s has none", a.method, a.href)
 }
 
 // place says whether an answer is one of UCWA or of discovery.
@@ -59,6 +65,19 @@ var goodContentType = map[Format]*regexp.Regexp{
 // documented of it. It returns nil if there is none.
 func (w *walk) get(ctx context.Context, rel, href string) *node {
 	a := w.do(ctx, request{method: http.MethodGet, href: href})
+	return w.resource(a, rel, http.StatusOK)
+}
+
+// follow reads what a link of a resource leads to, as get does. What a
+// distributionGroup links may be refused because the group is too large.
+func (w *walk) follow(ctx context.Context, l link) *node {
+	a := w.do(ctx, request{method: http.MethodGet, href: l.href})
+	rel := target(l.rel)
+	if l.within == "distributionGroup" && a.tooLarge() {
+		w.check("href.works", rel, true, "")
+		w.reason(a, l.rel)
+		return nil
+	}
 	return w.resource(a, rel, http.StatusOK)
 }
 
@@ -107,7 +126,7 @@ func (w *walk) parse(a *answer, where string) *node {
 		} else if a.accept == typeJSON {
 			want = JSON
 		}
-		w.check("headers.content-type", "all", goodContentType[want].MatchString(a.headers.Get("Content-Type")), "%s %s: %q", a.method, a.href, a.headers.Get("Content-Type"))
+		w.check("headers.content-type", anyAnswer, goodContentType[want].MatchString(a.headers.Get("Content-Type")), "%s %s: %q", a.method, a.href, a.headers.Get("Content-Type"))
 	}
 	var n *node
 	if f == XML {

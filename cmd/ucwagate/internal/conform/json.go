@@ -213,7 +213,7 @@ func (n *node) readLinks(v *value) {
 					}
 				}
 			}
-			n.links = append(n.links, link{m.name, l.text("href"), l.text("revision")})
+			n.links = append(n.links, link{rel: m.name, href: l.text("href"), revision: l.text("revision")})
 		}
 	}
 }

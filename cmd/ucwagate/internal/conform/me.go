@@ -110,7 +110,7 @@ func (w *walk) tooEarly(ctx context.Context, app, me *node) {
 // publish sets the note, waits for the event and restores what was there.
 func (w *walk) publish(ctx context.Context, href, next string) {
 	if !w.Publish {
-		w.skip("note", "publishing was not asked for", "me.publish")
+		w.skip("note", "nothing is published without --publish", "me.publish")
 		return
 	}
 	if href == "" || next == "" {

@@ -41,7 +41,11 @@ type property struct {
 	list []string // of a list
 }
 
-type link struct{ rel, href, revision string }
+type link struct {
+	rel, href, revision string
+	// within is the rel of the resource that has the link, in what hrefs returns.
+	within string
+}
 
 type child struct {
 	rel  string // the key in JSON
@@ -144,7 +148,10 @@ func (n *node) each(f func(*node)) {
 func (n *node) hrefs() (list []link) {
 	n.each(func(n *node) {
 		list = append(list, link{rel: n.rel, href: n.href})
-		list = append(list, n.links...)
+		for _, l := range n.links {
+			l.within = n.rel
+			list = append(list, l)
+		}
 	})
 	return list
 }

@@ -35,7 +35,7 @@ func (w *walk) photos(ctx context.Context) {
 			}
 			shown = true
 		case http.StatusForbidden, http.StatusGatewayTimeout:
-			w.reason(a)
+			w.reason(a, "photo")
 		default:
 			w.refused("photos.missing", "photo", a, http.StatusNotFound, "")
 		}

@@ -21,7 +21,7 @@ func (w *walk) refused(id, where string, a *answer, status int, subcode string) 
 	if !w.check(id, where, a.status == status, "%v", a) {
 		return nil, false
 	}
-	r := w.reason(a)
+	r := w.reason(a, where)
 	if r == nil {
 		return nil, false
 	}
@@ -37,9 +37,23 @@ func (w *walk) named(id, where string, a *answer, parameter string) {
 	}
 }
 
-// reason reads an error body and checks its form.
-func (w *walk) reason(a *answer) *reason {
-	where := fmt.Sprint(a.status)
+// tooLarge says whether an answer is the refusal that the protocol has for what
+// a distributionGroup links when it has too many members.
+func (a *answer) tooLarge() bool {
+	if a.status != http.StatusForbidden {
+		return false
+	}
+	r, err := a.reason()
+	return err == nil && r.code == "Forbidden" && r.subcode == "TooManyContacts"
+}
+
+// reason reads the body of an error that a request for a resource got, and
+// checks its form.
+func (w *walk) reason(a *answer, resource string) *reason {
+	where := "error body of " + a.method + " " + resource
+	if a.subject != "" {
+		where = "error body of " + a.subject
+	}
 	want := a.accept
 	if want == "" {
 		want = w.accept()
@@ -47,13 +61,7 @@ func (w *walk) reason(a *answer) *reason {
 	if want == typeJSON || want == typeXML {
 		w.check("errors.content-type", where, a.mediaType() == want, "%s %s: %q", a.method, a.href, a.headers.Get("Content-Type"))
 	}
-	var r *reason
-	var err error
-	if a.isXML() {
-		r, err = xmlReason(a.body)
-	} else {
-		r, err = jsonReason(a.body)
-	}
+	r, err := a.reason()
 	if !w.check("errors.shape", where, err == nil, "%v: %v", a, err) {
 		return nil
 	}
@@ -67,6 +75,14 @@ func (w *walk) reason(a *answer) *reason {
 		w.check("errors.parameters", where, a.status == http.StatusBadRequest || len(r.parameters) == 0, "%v has parameters", a)
 	}
 	return r
+}
+
+// reason reads an error body.
+func (a *answer) reason() (*reason, error) {
+	if a.isXML() {
+		return xmlReason(a.body)
+	}
+	return jsonReason(a.body)
 }
 
 // reasonMembers are the documented members of an error.

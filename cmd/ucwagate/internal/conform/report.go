@@ -3,6 +3,7 @@ package conform
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -33,13 +34,11 @@ type Result struct {
 
 // String is the result as a line.
 func (r Result) String() string {
-	line := fmt.Sprintf("%-4s %s: %s (ucwa: %s)", r.Outcome, r.Where, r.Rule.Says, r.Rule.Source)
+	line := fmt.Sprintf("%-4s %s: %s (ucwa: %s) [%s]", r.Outcome, r.Where, r.Rule.Says, r.Rule.Source, r.Rule.ID)
 	switch {
 	case r.Outcome == Failed && r.Failures > 1:
-		line += fmt.Sprintf(" [%s]: %s, and %d more", r.Rule.ID, r.Seen, r.Failures-1)
-	case r.Outcome == Failed:
-		line += fmt.Sprintf(" [%s]: %s", r.Rule.ID, r.Seen)
-	case r.Outcome == Skipped:
+		line += fmt.Sprintf(": %s, and %d more", r.Seen, r.Failures-1)
+	case r.Outcome != OK:
 		line += ": " + r.Seen
 	}
 	return line
@@ -58,9 +57,45 @@ func (r *Report) Count(o Outcome) (n int) {
 	return n
 }
 
-// Summary is the report's last line.
+// Summary is the end of the report: a table of the sections with the number of
+// lines that are ok, skipped and failed in all representations, then a line of
+// totals.
 func (r *Report) Summary() string {
-	return fmt.Sprintf("%d checks: %d ok, %d failed, %d skipped", len(r.Results), r.Count(OK), r.Count(Failed), r.Count(Skipped))
+	var names []string
+	totals := make(map[string]map[Outcome]int)
+	for i := range r.Results {
+		name := r.Results[i].Section
+		if totals[name] == nil {
+			names, totals[name] = append(names, name), make(map[Outcome]int)
+		}
+		totals[name][r.Results[i].Outcome]++
+	}
+	var b strings.Builder
+	const columns = "%-14s %6v %6v %6v\n"
+	fmt.Fprintf(&b, columns, "section", OK, Skipped, Failed)
+	for _, name := range names {
+		fmt.Fprintf(&b, columns, name, totals[name][OK], totals[name][Skipped], totals[name][Failed])
+	}
+	fmt.Fprintf(&b, "%d checks: %d ok, %d skipped, %d failed", len(r.Results), r.Count(OK), r.Count(Skipped), r.Count(Failed))
+	return b.String()
+}
+
+// unchecked are the skips that matter: those of rules that were checked nowhere
+// else, each rule once.
+func (r *Report) unchecked() (list []Result) {
+	seen := make(map[string]bool)
+	for i := range r.Results {
+		if r.Results[i].Outcome != Skipped {
+			seen[r.Results[i].Rule.ID] = true
+		}
+	}
+	for i := range r.Results {
+		if id := r.Results[i].Rule.ID; !seen[id] {
+			seen[id] = true
+			list = append(list, r.Results[i])
+		}
+	}
+	return list
 }
 
 // recorder collects the results of one section after the other and prints them.
@@ -71,10 +106,17 @@ type recorder struct {
 	rules   map[string]*Rule
 	only    []string
 	w       io.Writer
+	quiet   bool // failures only, and at the end the skips that matter
 	section string
 	format  Format
-	began   int            // of the section, in the results
-	at      map[string]int // format, rule and place → result
+	began   int           // of the section, in the results
+	at      map[place]int // in the results
+}
+
+// place is what a line is about.
+type place struct {
+	format      Format
+	rule, where string
 }
 
 // begin starts a section and prints the one before it.
@@ -82,7 +124,7 @@ func (r *recorder) begin(section string, format Format) error {
 	err := r.flush()
 	r.section, r.format = section, format
 	if r.at == nil {
-		r.at = make(map[string]int)
+		r.at = make(map[place]int)
 	}
 	return err
 }
@@ -91,10 +133,26 @@ func (r *recorder) begin(section string, format Format) error {
 func (r *recorder) flush() error {
 	list := r.report.Results[r.began:]
 	r.began = len(r.report.Results)
+	if r.quiet {
+		list = slices.DeleteFunc(slices.Clone(list), func(one Result) bool { return one.Outcome != Failed })
+	}
+	return r.print(fmt.Sprintf("%s, %s", r.section, r.format), list)
+}
+
+// end prints the last section, and what was kept back.
+func (r *recorder) end() error {
+	if err := r.flush(); err != nil || !r.quiet {
+		return err
+	}
+	return r.print("not checked", r.report.unchecked())
+}
+
+// print writes results under a heading, or nothing if there are none.
+func (r *recorder) print(heading string, list []Result) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if _, err := fmt.Fprintf(r.w, "# %s, %s\n", r.section, r.format); err != nil {
+	if _, err := fmt.Fprintf(r.w, "# %s\n", heading); err != nil {
 		return fmt.Errorf("printing the report: %w", err)
 	}
 	for _, result := range list {
@@ -139,7 +197,7 @@ func (r *recorder) note(id, where string, o Outcome, seen string) {
 	if !r.wanted(rule) {
 		return
 	}
-	key := fmt.Sprint(r.format, "\x00", id, "\x00", where)
+	key := place{r.format, id, where}
 	i, known := r.at[key]
 	if known && i < r.began && r.report.Results[i].Outcome != Failed && o != r.report.Results[i].Outcome && (o == Failed || o == OK) {
 		known = false // it was printed otherwise

@@ -34,6 +34,7 @@ var junk = []mutation{
 // TestAWalkSurvivesAnyAnswer answers one request in so many with junk, each time
 // others.
 func TestAWalkSurvivesAnyAnswer(t *testing.T) {
+	t.Parallel()
 	for seed := range 30 {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()

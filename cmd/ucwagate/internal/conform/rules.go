@@ -1,6 +1,10 @@
 package conform
 
-import "slices"
+import (
+	"fmt"
+	"io"
+	"slices"
+)
 
 // Class groups rules by what they are about.
 type Class string
@@ -54,6 +58,27 @@ type Rule struct {
 // Rules returns the table of rules, in the order of the classes, for
 // documentation and tests.
 func Rules() []Rule { return slices.Concat(signInRules, formRules, resourceRules, behaviourRules) }
+
+// Classes returns the names of the classes of rules, in their order.
+func Classes() []string {
+	var names []string
+	for _, r := range Rules() {
+		if name := string(r.Class); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// List prints all rules, one per line: id, class, sentence and source.
+func List(w io.Writer) error {
+	for _, r := range Rules() {
+		if _, err := fmt.Fprintf(w, "%-34s %-14s %s (ucwa: %s)\n", r.ID, r.Class, r.Says, r.Source); err != nil {
+			return fmt.Errorf("printing the rules: %w", err)
+		}
+	}
+	return nil
+}
 
 // index finds rules by id.
 func index() map[string]*Rule {

@@ -30,7 +30,7 @@ var resourceRules = []Rule{
 	{"groups.links", ClassGroups, "a group links groupContacts and subscribeToGroupPresence", "group"},
 	{"groups.distribution", ClassGroups, "a distributionGroup links expandDistributionGroup and subscribeToGroupPresence and not groupContacts", "distributionGroup"},
 	{"groups.expand", ClassGroups, "expand=false lists links in place of resources", "myGroups"},
-	{"groups.expansion", ClassGroups, "expandDistributionGroup answers a distributionGroup with its members embedded", "expandDistributionGroup"},
+	{"groups.expansion", ClassGroups, "expandDistributionGroup answers a distributionGroup with its members embedded, or 403 TooManyContacts", "expandDistributionGroup"},
 	{"groups.contacts", ClassGroups, "groupContacts is the rel of a group's contacts", "groupContacts"},
 	{"groups.memberships", ClassGroups, "every myGroupMembership links contact and one of group, defaultGroup, pinnedGroup, delegatesGroup", "myGroupMembership"},
 
@@ -69,7 +69,7 @@ var behaviourRules = []Rule{
 	{"subscriptions.remove", ClassSubscriptions, "DELETE of a membership answers 204, then it is 404", "presenceSubscriptionMembership"},
 	{"subscriptions.extend", ClassSubscriptions, "POST with duration on a presenceSubscription answers 200 or 201 with the same subscription, query or body", "presenceSubscription"},
 	{"subscriptions.names", ClassSubscriptions, "uris and contactUris mean the same, whatever the letter case", "presenceSubscriptions"},
-	{"subscriptions.group", ClassSubscriptions, "subscribeToGroupPresence answers 201, the id is that of the group", "subscribeToGroupPresence"},
+	{"subscriptions.group", ClassSubscriptions, "subscribeToGroupPresence answers 201, the id is that of the group; that of a distributionGroup may answer 403 TooManyContacts", "subscribeToGroupPresence"},
 	{"subscriptions.group-again", ClassSubscriptions, "subscribing to a group again refreshes its one subscription", clients},
 	{"subscriptions.duration", ClassSubscriptions, "a duration that is missing, below 10 or above 30 minutes is answered 400 and named", "presenceSubscriptions"},
 	{"subscriptions.empty", ClassSubscriptions, "no uris at all is answered 400 and named", "presenceSubscriptions"},

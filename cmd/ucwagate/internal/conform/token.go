@@ -86,7 +86,7 @@ func (w *walk) tokenService(ctx context.Context) {
 		taken("a body that is not escaped", typeForm, fmt.Sprintf("grant_type=password&username=%s&password=%s", w.User, w.Password))
 	}
 	form.Set("username", "sip:"+strings.TrimPrefix(w.User, "sip:"))
-	taken("a sip: user name", typeForm, form.Encode())
+	taken("a user name with sip:", typeForm, form.Encode())
 	var body bytes.Buffer
 	m := multipart.NewWriter(&body)
 	for _, name := range []string{"grant_type", "username", "password"} {

@@ -136,7 +136,7 @@ func xmlNode(e *element) *node {
 func (n *node) readXMLChild(c *element, repeated *bool) int {
 	switch c.name.Local {
 	case "link":
-		l := link{c.attr("rel"), c.attr("href"), c.attr("revision")}
+		l := link{rel: c.attr("rel"), href: c.attr("href"), revision: c.attr("revision")}
 		switch {
 		case l.rel == "self":
 			n.fault("xml.self", n.rel+" has a link self")

@@ -59,6 +59,11 @@ type Options struct {
 	// again every SyncInterval (default 5 min); lookups then ask nothing.
 	DirectorySync bool
 	SyncInterval  time.Duration
+	// SyncState keeps the directory from one start to the next, so that it need
+	// not be read whole again; nil keeps nothing. SyncOwner says whose directory
+	// it is (the tenant id): what was kept for another owner is not used.
+	SyncState SyncState
+	SyncOwner string
 	// Domains are the SIP domains of the tenant; an address outside them is
 	// refused without asking. None allows every domain.
 	Domains []string

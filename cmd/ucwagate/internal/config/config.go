@@ -138,6 +138,7 @@ const (
 type Directory struct {
 	Sync         bool          `key:"sync" doc:"Keep the whole directory in memory by /users/delta, instead of looking up each address when it is first asked for."`
 	SyncInterval time.Duration `key:"sync_interval" min:"1m" max:"24h" doc:"Time between two delta readings, with sync."`
+	StateFile    string        `key:"state_file" format:"path" doc:"With sync: file that keeps the directory over a restart, which then reads only what has changed; one file for each tenant, with the tenant's name behind it. It holds names, addresses and phone numbers. Empty: nothing is kept."`
 	TTL          time.Duration `key:"ttl" min:"1s" max:"168h" doc:"How long the user found for an address is believed."`
 	NegativeTTL  time.Duration `key:"negative_ttl" min:"0s" max:"24h" doc:"How long it is believed that nobody has an address."`
 	CacheSize    int           `key:"cache_size" min:"100" max:"10000000" doc:"Addresses kept in memory."`

@@ -82,11 +82,8 @@ func (g *Gateway) Channel(ctx context.Context, app Application, instance string)
 	}
 	c, err := update(ctx, g, app, func(s *session.Session) (c channel, err error) {
 		c.created, err = s.OpenChannel(instance, g.clock.Now())
-		if errors.Is(err, session.ErrTooMany) {
-			return c, &Error{Reason: LimitExceeded, Message: "The application has as many instances as are allowed."}
-		}
 		c.ack = s.Position(instance)
-		return c, err
+		return c, channelError(err)
 	})
 	return c.ack, c.created, err
 }
@@ -96,11 +93,16 @@ func (g *Gateway) Channel(ctx context.Context, app Application, instance string)
 func (g *Gateway) LendChannel(ctx context.Context, app Application) (ack int64, err error) {
 	return update(ctx, g, app, func(s *session.Session) (int64, error) {
 		err := s.LendChannel("", g.clock.Now())
-		if errors.Is(err, session.ErrTooMany) {
-			return 0, &Error{Reason: LimitExceeded, Message: "The application has as many instances as are allowed."}
-		}
-		return s.Position(""), err
+		return s.Position(""), channelError(err)
 	})
+}
+
+// channelError translates an error of opening a channel.
+func channelError(err error) error {
+	if errors.Is(err, session.ErrTooMany) {
+		return &Error{Reason: LimitExceeded, Message: "The application has as many instances as are allowed."}
+	}
+	return err
 }
 
 // Position returns the number of the package that comes next in the channel of

@@ -324,11 +324,6 @@ func contactURI(uri string) (string, error) {
 	return clean, nil
 }
 
-func hasReason(err error, r Reason) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Reason == r
-}
-
 // listed returns what an operator's file has for p.
 func (g *Gateway) listed(p Principal) contactfile.List {
 	if g.contacts.File == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ucwagate/graphsrc"
@@ -70,6 +71,12 @@ type Error struct {
 	RetryAfter time.Duration
 	// Err is the cause, for the log only.
 	Err error
+}
+
+// hasReason says whether err is an *Error with one of the reasons.
+func hasReason(err error, reasons ...Reason) bool {
+	var e *Error
+	return errors.As(err, &e) && slices.Contains(reasons, e.Reason)
 }
 
 // Parameter is one wrong parameter.

@@ -227,8 +227,7 @@ func (g *Gateway) Contacts(ctx context.Context, p Principal) ([]Person, error) {
 // no tenant and therefore no groups beyond the fixed ones.
 func (g *Gateway) owner(ctx context.Context, p Principal) (Person, error) {
 	me, err := g.self(ctx, p)
-	var e *Error
-	if errors.As(err, &e) && e.Reason == DestinationNotFound {
+	if hasReason(err, DestinationNotFound) {
 		return Person{Address: p.Address}, nil
 	}
 	return me, err
@@ -298,8 +297,7 @@ func (g *Gateway) lookupAll(ctx context.Context, p Principal, addresses []string
 	for i, a := range addresses {
 		eg.Go(func() error {
 			who, err := g.Person(ctx, p, a)
-			var e *Error
-			if errors.As(err, &e) && e.Reason == DestinationNotFound {
+			if hasReason(err, DestinationNotFound) {
 				return nil
 			}
 			found[i] = who

@@ -76,7 +76,11 @@ func (g *Gateway) Standing(ctx context.Context, p Principal, app Application) (S
 
 // communicationOf is what the communication resource of an application says.
 func communicationOf(s *session.Session, app Application) session.Communication {
-	c := s.Communication()
+	return complete(s.Communication(), app)
+}
+
+// complete adds to c what the client need not say.
+func complete(c session.Communication, app Application) session.Communication {
 	c.PassThrough = app.PassThrough
 	if c.Formats == nil {
 		c.Formats = messageFormats[:1:1]
@@ -97,10 +101,7 @@ func (g *Gateway) MakeMeAvailable(ctx context.Context, p Principal, app Applicat
 	if err != nil {
 		return err
 	}
-	c.PassThrough = app.PassThrough
-	if c.Formats == nil {
-		c.Formats = messageFormats[:1:1]
-	}
+	c = complete(c, app)
 	publishes := g.mayPublish(p)
 	_, err = update(ctx, g, app, func(s *session.Session) (struct{}, error) {
 		return struct{}{}, s.MakeAvailable(session.Availability{
@@ -227,11 +228,10 @@ func (g *Gateway) SetCommunication(ctx context.Context, app Application, was ses
 		if !reflect.DeepEqual(communicationOf(s, app), was) {
 			return struct{}{}, changed()
 		}
-		now.PassThrough = app.PassThrough
 		if now.Formats == nil {
 			now.Formats = was.Formats
 		}
-		s.SetCommunication(now, g.clock.Now())
+		s.SetCommunication(complete(now, app), g.clock.Now())
 		return struct{}{}, nil
 	})
 	return err

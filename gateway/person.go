@@ -55,8 +55,7 @@ func (g *Gateway) Me(ctx context.Context, p Principal) (Person, error) {
 	if errors.Is(err, context.Canceled) {
 		return Person{}, err
 	}
-	var e *Error
-	if !errors.As(err, &e) || e.Reason != DestinationNotFound {
+	if !hasReason(err, DestinationNotFound) {
 		g.log.DebugContext(ctx, "the signed-in user could not be read from the directory", "error", err)
 	}
 	name := p.Name
@@ -126,8 +125,7 @@ var offline = Presence{Contact: mapping.Contact{Availability: mapping.Offline, N
 // stranger says whether an address that could not be found, as err says, is
 // in a subscription of the application.
 func (g *Gateway) stranger(ctx context.Context, app Application, address string, err error) (string, bool) {
-	var e *Error
-	if !errors.As(err, &e) || e.Reason != DestinationNotFound {
+	if !hasReason(err, DestinationNotFound) {
 		return "", false
 	}
 	clean, ok := lenientAddress(address)

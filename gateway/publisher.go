@@ -259,8 +259,8 @@ func (p *publisher) in(ctx context.Context, e *publishing, f func(context.Contex
 	return f(ctx, p, e)
 }
 
-// now publishes something for somebody who waits. With session set it sees
-// first to it that there is a session at the source.
+// now publishes something for somebody who waits. With needsSession
+// set it sees first to it that there is a session at the source.
 func (p *publisher) now(ctx context.Context, who Principal, action mapping.GraphAction, needsSession bool) error {
 	p.mu.Lock()
 	e := p.entry(who.Address)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"ucwagate/gateway/session"
@@ -17,8 +16,7 @@ func (g *Gateway) roster(ctx context.Context, p Principal) (session.Roster, erro
 	var r session.Roster
 	for _, group := range groups {
 		members, err := g.memberAddresses(ctx, p, group)
-		var e *Error
-		if err != nil && (!errors.As(err, &e) || e.Reason != TooManyContacts) {
+		if err != nil && !hasReason(err, TooManyContacts) {
 			return session.Roster{}, err
 		}
 		// A group that is too large to be shown is there all the same.
@@ -154,9 +152,5 @@ func (r *rosters) update(ctx context.Context, f *follower) bool {
 
 // isGone says that an application is not there any more.
 func isGone(err error) bool {
-	var e *Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	return e.Reason == ApplicationNotFound || e.Reason == InactiveApplicationExpired || e.Reason == TooManyApplications
+	return hasReason(err, ApplicationNotFound, InactiveApplicationExpired, TooManyApplications)
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -132,8 +131,7 @@ func (g *Gateway) Photo(ctx context.Context, address string, px int) (Photo, err
 		return Photo{}, &Error{Reason: Forbidden, Message: "Photos are switched off."}
 	}
 	_, t, u, err := g.lookup(ctx, address)
-	var e *Error
-	if errors.As(err, &e) && e.Reason == DestinationNotFound {
+	if hasReason(err, DestinationNotFound) {
 		return Photo{}, noPhoto()
 	}
 	if err != nil {

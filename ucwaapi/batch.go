@@ -98,8 +98,7 @@ func (s *Server) batch(k *call) error {
 
 	var body bytes.Buffer
 	out := batch.NewWriter(&body, batch.NewBoundary())
-	ctx, cancel := context.WithCancel(k.Request().Context())
-	defer cancel()
+	ctx := k.Request().Context()
 	for answer := range s.execute(ctx, k, parts) {
 		if body.Len()+len(answer.Body) > maxBatchAnswer {
 			answer = s.partReason(answer.accept, errAnswerTooLarge)
@@ -197,6 +196,7 @@ func (s *Server) execute(ctx context.Context, k *call, parts []batchPart) func(y
 		work.Go(func() {
 			defer close(answers)
 			var reading sync.WaitGroup
+			defer reading.Wait() // also when the client has left: the parts use its request
 			for _, part := range parts {
 				answer := make(chan batchAnswer, 1)
 				select {
@@ -211,7 +211,6 @@ func (s *Server) execute(ctx context.Context, k *call, parts []batchPart) func(y
 				}
 				reading.Go(func() { answer <- s.answerPart(ctx, k, part) })
 			}
-			reading.Wait()
 		})
 		for answer := range answers {
 			if !yield(<-answer) {

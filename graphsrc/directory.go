@@ -150,11 +150,13 @@ func (d *directory) user(ctx context.Context, k userKey) (User, error) {
 
 // learn remembers users that came with another answer, by id and by the one
 // address under which they are shown: a client asks for it next. Their other
-// addresses might be a better match for somebody else.
+// addresses might be a better match for somebody else. Who is in the
+// synchronized index is not remembered twice.
 func (d *directory) learn(users []User) {
 	for i := range users {
 		u := users[i]
-		if _, ok := parseKey(u.ID); !ok {
+		k, ok := parseKey(u.ID)
+		if !ok || d.sync != nil && d.sync.holds(k) {
 			continue
 		}
 		d.byID.put(u.ID, &u)

@@ -202,7 +202,8 @@ func TestAPackedUserComesBackWhole(t *testing.T) {
 			CompanyName: text.Draw(t, "company"), OfficeLocation: text.Draw(t, "office"), MobilePhone: text.Draw(t, "mobile"),
 			UserType: text.Draw(t, "type"), IMAddresses: some(), ProxyAddresses: some(), OtherMails: some(), BusinessPhones: some(),
 		}
-		got := unpackUser(userKey(mustParse(id(1))), packUser(&u))
+		var p packer
+		got := p.pack(&u, rapid.String().Draw(t, "searched")).user(mustParse(id(1)))
 		if !equalUsers(got, u) {
 			t.Fatalf("%+v became %+v", u, got)
 		}

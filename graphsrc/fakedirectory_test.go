@@ -20,6 +20,7 @@ type fakeDirectory struct {
 	noFilter error // answers filters
 	pages    map[string]UsersPage
 	pageErr  map[string]error
+	lost     *Error // answers links that lead nowhere
 }
 
 func (f *fakeDirectory) enter(ctx context.Context, what string) error {
@@ -134,6 +135,9 @@ func (f *fakeDirectory) UsersDelta(ctx context.Context, link string) (UsersPage,
 	}
 	page, ok := f.pages[link]
 	if !ok {
+		if f.lost != nil {
+			return UsersPage{}, f.lost
+		}
 		return UsersPage{}, &Error{Op: "delta", Kind: KindGone, Status: 410}
 	}
 	return page, nil

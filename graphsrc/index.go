@@ -1,245 +1,307 @@
 package graphsrc
 
 import (
-	"encoding/binary"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // index is a directory in memory: every user by id, by every address and by
-// what a search looks for. A user is one string, so that a hundred thousand of
-// them are a hundred thousand objects for the garbage collector and not millions.
+// what a search looks for. It is built for a million users: a user is one
+// string (see packed), a place in three rows, and a number in two tables;
+// nothing else is kept of an address but its hash, because the user is there to
+// compare it with.
+//
+// Nobody but the synchronization writes; anybody reads.
 type index struct {
 	domains domains // users without an address in them are not found by a search
 	limit   int
+	seed    maphash.Seed
 
 	mu        sync.RWMutex
-	users     map[userKey]uint32 // index in entries
+	ids       table // numbers of entries by id
+	addresses table // by address, but for those contested
+	contested map[string]claim
 	entries   []entry
-	traits    []traits             // of the entries; none for who is not searched
-	holders   map[string]userKey   // who is found under an address
-	contested map[string][]userKey // all who claim it, if several do
-	partial   bool                 // a user did not fit
+	traits    []traits // of the entries; none for who is not searched
+	free      []uint32 // numbers of empty entries
+	partial   bool     // a user did not fit
+
+	views  []atomic.Pointer[view] // users as they were last given out
+	packer packer                 // of the writer
 }
 
-// entry is one user.
+// entry is one user, or empty.
 type entry struct {
 	key    userKey
-	packed string // the fields, and after them the text that is searched
-	fields int    // length of the fields
+	packed packed
 }
 
-func (e *entry) user() User { return unpackUser(e.key, e.packed) }
+func (e *entry) user() User { return e.packed.user(e.key) }
 
-func (e *entry) text() string { return e.packed[e.fields:] }
+func (e *entry) text() string { return e.packed.text() }
+
+// claim is an address that several users have.
+type claim struct {
+	holder uint32   // who is found under it
+	all    []uint32 // entries
+}
+
+// view is a user unpacked. It is good as long as the entry is the same.
+type view struct {
+	entry entry
+	user  User
+}
+
+// Users lately asked for stay unpacked, so that asking for them again costs no
+// memory: one in viewShare of those there may be.
+const (
+	viewShare          = 16
+	minViews, maxViews = 64, 1 << 15
+)
 
 func newIndex(limit int, d domains) *index {
+	views := minViews
+	for views < min(limit/viewShare, maxViews) {
+		views *= 2
+	}
 	return &index{
-		domains: d, limit: limit, users: make(map[userKey]uint32),
-		holders: make(map[string]userKey), contested: make(map[string][]userKey),
+		domains: d, limit: limit, seed: maphash.MakeSeed(),
+		contested: make(map[string]claim), views: make([]atomic.Pointer[view], views),
 	}
 }
 
+// find returns who is found under a normalized address. For a user who was
+// asked for lately it does not allocate.
 func (x *index) find(address string) (User, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	k, ok := x.holders[address]
+	n, ok := x.holder(address)
 	if !ok {
 		return User{}, false
 	}
-	return x.user(k), true
+	return x.view(n), true
 }
 
+// get returns the user with an id.
 func (x *index) get(k userKey) (User, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if _, ok := x.users[k]; !ok {
+	n, ok := x.number(k)
+	if !ok {
 		return User{}, false
 	}
-	return x.user(k), true
+	return x.view(n), true
 }
 
-// user unpacks somebody who is there. The caller holds the lock.
-func (x *index) user(k userKey) User { return x.entries[x.users[k]].user() }
+// has says whether there is a user with an id.
+func (x *index) has(k userKey) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	_, ok := x.number(k)
+	return ok
+}
 
 func (x *index) size() (users int, partial bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return len(x.users), x.partial
+	return x.ids.count, x.partial
 }
 
-// apply takes over the entries of a delta page. An entry replaces what was
-// known of the user, so a page applied twice changes nothing.
-func (x *index) apply(users []User) {
+// holder returns the entry of who is found under an address. It does not
+// allocate. The caller holds the lock.
+func (x *index) holder(address string) (uint32, bool) {
+	if len(x.contested) > 0 {
+		if c, ok := x.contested[address]; ok {
+			return c.holder, true
+		}
+	}
+	return x.addresses.find(x.hash(address), func(n uint32) bool { return x.entries[n].packed.has(address) })
+}
+
+// number returns the entry of a user. The caller holds the lock.
+func (x *index) number(k userKey) (uint32, bool) {
+	return x.ids.find(x.hashKey(k), func(n uint32) bool { return x.entries[n].key == k })
+}
+
+func (x *index) hash(address string) uint32 { return uint32(maphash.String(x.seed, address)) }
+
+func (x *index) hashKey(k userKey) uint32 { return uint32(maphash.Bytes(x.seed, k[:])) }
+
+// view unpacks an entry, or takes what was unpacked before. The caller holds
+// the lock.
+func (x *index) view(n uint32) User {
+	e := &x.entries[n]
+	place := &x.views[int(n)%len(x.views)]
+	// Equal strings that are the same string are compared by their address alone.
+	if v := place.Load(); v != nil && v.entry == *e {
+		return v.user
+	}
+	v := &view{entry: *e, user: e.user()}
+	place.Store(v)
+	return v.user
+}
+
+// apply takes over the entries of a delta page and reports how many of them
+// changed anything. An entry replaces what was known of the user, so a page
+// applied twice changes nothing.
+func (x *index) apply(users []User) (changes int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range users {
 		u := &users[i]
 		k, ok := parseKey(u.ID)
-		if !ok {
-			continue
+		if ok && x.applyOne(k, u) {
+			changes++
 		}
-		x.remove(k)
-		if u.Removed {
-			continue
-		}
-		if len(x.users) >= x.limit {
-			x.partial = true
-			continue
-		}
-		x.enter(k, u)
-		eachAddress(u, func(a string, _ int) { x.claim(a, k) })
 	}
+	return changes
+}
+
+func (x *index) applyOne(k userKey, u *User) (changed bool) {
+	n, known := x.number(k)
+	if u.Removed {
+		if known {
+			x.remove(n)
+		}
+		return known
+	}
+	if !known && x.ids.count >= x.limit {
+		changed = !x.partial
+		x.partial = true
+		return changed
+	}
+	var text string
+	if x.domains.show(u) {
+		text = userText(u)
+	}
+	p := x.packer.pack(u, text)
+	if known && x.entries[n].packed == p {
+		return false
+	}
+	if known {
+		x.remove(n)
+	}
+	x.enter(entry{key: k, packed: p}, u, text)
+	return true
 }
 
 // enter adds somebody who is not there.
-func (x *index) enter(k userKey, u *User) {
-	packed := packUser(u)
-	e := entry{key: k, packed: packed, fields: len(packed)}
-	var t traits
-	if x.domains.show(u) {
-		text := userText(u)
-		t = traitsOf(text)
-		e.packed += text
+func (x *index) enter(e entry, u *User, text string) {
+	var n uint32
+	if last := len(x.free) - 1; last >= 0 {
+		n, x.free = x.free[last], x.free[:last]
+	} else {
+		n = uint32(len(x.entries))
+		x.entries, x.traits = append(x.entries, entry{}), append(x.traits, traits{})
 	}
-	x.users[k] = uint32(len(x.entries))
-	x.entries = append(x.entries, e)
-	x.traits = append(x.traits, t)
+	x.entries[n] = e
+	if text != "" {
+		x.traits[n] = traitsOf(text)
+	}
+	x.ids.insert(x.hashKey(e.key), n)
+	for _, a := range addressesOf(u) {
+		x.claim(a, n)
+	}
 }
 
-func (x *index) remove(k userKey) {
-	at, known := x.users[k]
-	if !known {
-		return
+func (x *index) remove(n uint32) {
+	e := &x.entries[n]
+	u := e.user()
+	for _, a := range addressesOf(&u) {
+		x.release(a, n)
 	}
-	u := x.user(k)
-	eachAddress(&u, func(a string, _ int) { x.release(a, k) })
-	delete(x.users, k)
-	last := len(x.entries) - 1
-	if moved := x.entries[last]; int(at) != last {
-		x.entries[at], x.traits[at] = moved, x.traits[last]
-		x.users[moved.key] = at
-	}
-	x.entries[last] = entry{}
-	x.entries, x.traits = x.entries[:last], x.traits[:last]
+	x.ids.remove(x.hashKey(e.key), n)
+	*e, x.traits[n] = entry{}, traits{}
+	x.views[int(n)%len(x.views)].Store(nil)
+	x.free = append(x.free, n)
+}
+
+// addressesOf lists the addresses of a user, each once.
+func addressesOf(u *User) []string {
+	list := make([]string, 0, 8)
+	eachAddress(u, func(a string, _ int) {
+		if !slices.Contains(list, a) {
+			list = append(list, a)
+		}
+	})
+	return list
 }
 
 // claim gives an address to a user, or settles who of several is found under it.
-func (x *index) claim(address string, k userKey) {
-	holder, held := x.holders[address]
-	if !held {
-		// The address may be a part of a longer string that came with a page.
-		x.holders[strings.Clone(address)] = k
-		return
-	}
-	claimants := x.contested[address]
-	if claimants == nil {
-		if holder == k {
+func (x *index) claim(address string, n uint32) {
+	c, several := x.contested[address]
+	if !several {
+		hash := x.hash(address)
+		other, held := x.addresses.find(hash, func(o uint32) bool { return o != n && x.entries[o].packed.has(address) })
+		if !held {
+			x.addresses.insert(hash, n)
 			return
 		}
-		claimants = []userKey{holder}
+		x.addresses.remove(hash, other)
+		c.all = []uint32{other}
+		// The address may be a part of a longer string that came with a page.
+		address = strings.Clone(address)
 	}
-	if !slices.Contains(claimants, k) {
-		claimants = append(claimants, k)
-	}
-	x.contested[address] = claimants
-	x.holders[address] = x.best(address, claimants)
+	c.all = append(c.all, n)
+	c.holder = x.best(address, c.all)
+	x.contested[address] = c
 }
 
-func (x *index) release(address string, k userKey) {
-	claimants := x.contested[address]
-	if claimants == nil {
-		if x.holders[address] == k {
-			delete(x.holders, address)
-		}
+func (x *index) release(address string, n uint32) {
+	c, several := x.contested[address]
+	if !several {
+		x.addresses.remove(x.hash(address), n)
 		return
 	}
-	claimants = slices.DeleteFunc(claimants, func(c userKey) bool { return c == k })
-	x.holders[address] = x.best(address, claimants)
-	if len(claimants) > 1 {
-		x.contested[address] = claimants
-	} else {
+	c.all = slices.DeleteFunc(c.all, func(o uint32) bool { return o == n })
+	if len(c.all) == 1 {
 		delete(x.contested, address)
+		x.addresses.insert(x.hash(address), c.all[0])
+		return
 	}
+	c.holder = x.best(address, c.all)
+	x.contested[address] = c
 }
 
 // best is the claimant whom the address fits best; of equals the one with the
 // lowest id, so that the order of pages does not matter.
-func (x *index) best(address string, claimants []userKey) userKey {
-	return slices.MinFunc(claimants, func(a, b userKey) int {
-		ua, ub := x.user(a), x.user(b)
+func (x *index) best(address string, claimants []uint32) uint32 {
+	return slices.MinFunc(claimants, func(a, b uint32) int {
+		ua, ub := x.entries[a].user(), x.entries[b].user()
 		if d := rankOf(&ua, address) - rankOf(&ub, address); d != 0 {
 			return d
 		}
-		return slices.Compare(a[:], b[:])
+		return strings.Compare(ua.ID, ub.ID)
 	})
 }
 
-// packUser writes all fields of u but the id into one string: each text as its
-// length and its bytes, each list as its length and its texts.
-func packUser(u *User) string {
-	var b []byte
-	for _, s := range u.texts() {
-		b = appendText(b, *s)
-	}
-	for _, list := range u.lists() {
-		b = binary.AppendUvarint(b, uint64(len(*list)))
-		for _, s := range *list {
-			b = appendText(b, s)
+// each calls f with everybody, until it returns false. It is for the writer,
+// who needs no lock to read.
+func (x *index) each(f func(*entry) bool) {
+	for i := range x.entries {
+		if e := &x.entries[i]; e.packed != "" && !f(e) {
+			return
 		}
 	}
-	return string(b)
 }
 
-// unpackUser is the inverse of packUser; the texts are parts of packed, of
-// which what follows is left alone.
-func unpackUser(k userKey, packed string) User {
-	u := User{ID: k.String()}
-	for _, s := range u.texts() {
-		*s, packed = cutText(packed)
+// trim gives back the room that the rows and tables keep in order to grow: once
+// everybody is there, few more come.
+func (x *index) trim() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ids.trim()
+	x.addresses.trim()
+	x.entries, x.traits = trimmed(x.entries), trimmed(x.traits)
+}
+
+// trimmed leaves room for one more in 32.
+func trimmed[E any](row []E) []E {
+	if need := len(row) + len(row)/32; need < cap(row) {
+		return append(make([]E, 0, need), row...)
 	}
-	for _, list := range u.lists() {
-		n, rest := cutLength(packed)
-		packed = rest
-		if n == 0 {
-			continue
-		}
-		*list = make([]string, n)
-		for i := range *list {
-			(*list)[i], packed = cutText(packed)
-		}
-	}
-	return u
-}
-
-func (u *User) texts() [9]*string {
-	return [...]*string{
-		&u.DisplayName, &u.UserPrincipalName, &u.Mail, &u.JobTitle, &u.Department,
-		&u.CompanyName, &u.OfficeLocation, &u.MobilePhone, &u.UserType,
-	}
-}
-
-func (u *User) lists() [4]*[]string {
-	return [...]*[]string{&u.IMAddresses, &u.ProxyAddresses, &u.OtherMails, &u.BusinessPhones}
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func cutText(s string) (text, rest string) {
-	n, s := cutLength(s)
-	return s[:n], s[n:]
-}
-
-func cutLength(s string) (n int, rest string) {
-	for shift := 0; ; shift += 7 {
-		b := s[0]
-		s = s[1:]
-		n |= int(b&0x7f) << shift
-		if b < 0x80 {
-			return n, s
-		}
-	}
+	return row
 }

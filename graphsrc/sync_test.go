@@ -2,6 +2,8 @@ package graphsrc
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -98,6 +100,174 @@ func TestALostDeltaLinkStartsOverAndServesMeanwhile(t *testing.T) {
 		_, err = s.Lookup(t.Context(), "cy@contoso.com")
 		require.NoError(t, err)
 		require.Equal(t, []string{"delta ", "delta lost", "delta ", "delta n1", "delta n1"}, g.questions())
+	})
+}
+
+// A link that is lost at once again is asked for with pauses, not in a circle.
+func TestAGraphThatLosesEveryLinkIsAskedWithPauses(t *testing.T) {
+	for name, lost := range map[string]*Error{
+		"410":                           {Op: "delta", Kind: KindGone, Status: 410, Code: "resyncRequired"},
+		"400 of another name":           {Op: "delta", Kind: KindInvalid, Status: 400, Code: "BadRequest"},
+		"a link that leads to nowhere":  {Op: "delta", Kind: KindNotFound, Status: 404},
+		"a link of another environment": {Op: "delta", Kind: KindInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := &fakeGraph{}
+				g.pages = map[string]UsersPage{"": {Users: []User{upn(1, "ana")}, Next: "n1"}}
+				g.lost = lost
+				synced(t, g, nil)
+				require.Equal(t, []string{"delta ", "delta n1", "delta ", "delta n1"}, g.questions())
+				wait(time.Hour)
+				require.LessOrEqual(t, len(g.questions()), 80)
+				g.dmu.Lock()
+				g.pages["n1"] = UsersPage{Users: []User{upn(2, "bo")}, Delta: "d1"}
+				g.pages["d1"] = UsersPage{Delta: "d1"}
+				g.dmu.Unlock()
+				wait(10 * time.Minute)
+				g.forget()
+				wait(10 * time.Minute)
+				require.Equal(t, []string{"delta d1", "delta d1"}, g.questions(), "and recovers")
+			})
+		})
+	}
+}
+
+func TestPagesThatNeverEndAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &fakeGraph{}
+		g.pages = map[string]UsersPage{"": {Next: "a"}, "a": {Next: "b"}, "b": {Next: "a"}}
+		synced(t, g, nil)
+		require.Equal(t, maxSyncPages, len(g.questions()))
+	})
+}
+
+// An address may move from one person to another, in whichever order Graph
+// tells of the two, on one page or on several, once or again.
+func TestAnAddressMovesToAnotherUser(t *testing.T) {
+	from, to := upn(1, "ana.before"), User{ID: id(2), UserPrincipalName: "bo@contoso.com", ProxyAddresses: []string{"SMTP:ana@contoso.com"}}
+	gone := User{ID: id(1), Removed: true}
+	for name, round := range map[string][]UsersPage{
+		"who loses it comes first":    {{Users: []User{from, to}}},
+		"who gains it comes first":    {{Users: []User{to, from}}},
+		"on another page":             {{Users: []User{to}}, {}, {Users: []User{from}}},
+		"with replays":                {{Users: []User{to, from, to}}, {Users: []User{from, to}}},
+		"from somebody who is gone":   {{Users: []User{to, gone}}, {Users: []User{gone}}},
+		"and back, and there for now": {{Users: []User{to, from}}, {Users: []User{upn(2, "bo"), upn(1, "ana")}}, {Users: []User{from}}, {Users: []User{to}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := &fakeGraph{}
+				g.pages = map[string]UsersPage{"": {Users: []User{upn(1, "ana"), upn(2, "bo")}, Delta: "d0"}}
+				for i, page := range round {
+					page.Next = "p" + string(rune('1'+i))
+					if i == len(round)-1 {
+						page.Next, page.Delta = "", "end"
+					}
+					link := "d0"
+					if i > 0 {
+						link = "p" + string(rune('0'+i))
+					}
+					g.pages[link] = page
+				}
+				g.pages["end"] = UsersPage{Delta: "end"}
+				s := synced(t, g, nil)
+				somebody(t, s, "ana", 1)
+				wait(6 * time.Minute)
+				somebody(t, s, "ana", 2)
+				somebody(t, s, "bo", 2)
+				require.Empty(t, s.sync.live.contested)
+			})
+		})
+	}
+}
+
+func TestTheFirstReadingTellsHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		g := &fakeGraph{}
+		g.delay = 100 * time.Millisecond
+		g.pages = map[string]UsersPage{}
+		const pages, size = 300, 250
+		for p := range pages {
+			page := UsersPage{Next: fmt.Sprint(p + 1)}
+			for n := range size {
+				page.Users = append(page.Users, upn(p*size+n, fmt.Sprint("u", p*size+n)))
+			}
+			link := fmt.Sprint(p)
+			if p == 0 {
+				link = ""
+			}
+			if p == pages-1 {
+				page.Next, page.Delta = "", "d"
+			}
+			g.pages[link] = page
+		}
+		s := synced(t, g, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		wait(35 * time.Second)
+		require.True(t, s.Synchronized())
+		s.Close()
+		lines := strings.Count(log.String(), "reading the directory")
+		require.Equal(t, 3, lines, "after 20,000 users each, which are 8 s:\n%s", log.String())
+		require.Contains(t, log.String(), "users_per_second=2500")
+		require.Contains(t, log.String(), "users=75000 pages=300")
+
+		log.Reset()
+		g.dmu.Lock()
+		g.delay = 4 * time.Second
+		g.dmu.Unlock()
+		slow := synced(t, g, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		wait(65 * time.Second)
+		slow.Close()
+		require.Equal(t, 5, strings.Count(log.String(), "reading the directory"), "every 10 s, as pages come:\n%s", log.String())
+	})
+}
+
+func TestWhoIsSynchronizedIsNotRememberedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &fakeGraph{fakeDirectory: fakeDirectory{users: []User{upn(1, "ana"), upn(2, "bo")}}}
+		g.pages = map[string]UsersPage{"": {Users: []User{upn(1, "ana")}, Delta: "d"}}
+		s := synced(t, g, nil)
+		_, err := s.DirectReports(t.Context(), id(9))
+		require.NoError(t, err)
+		_, known := s.directory.byID.recall(id(1))
+		require.False(t, known)
+		_, known = s.directory.byID.recall(id(2))
+		require.True(t, known, "somebody whom the index does not have yet")
+	})
+}
+
+// Whoever is in a synchronized directory is found without asking, guests by
+// their principal name here and by the address of their home.
+func TestASynchronizedDirectoryFindsEveryKindOfAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guest := User{
+			ID: id(3), UserPrincipalName: "gi_home.example#EXT#@contoso.com", Mail: "Gi@home.example", UserType: "Guest",
+			ProxyAddresses: []string{"SMTP:gi@home.example", "smtp:gi.second@home.example", "X500:/o=contoso/cn=gi"}, OtherMails: []string{"private@home.example"},
+		}
+		g := &fakeGraph{}
+		g.pages = map[string]UsersPage{"": {Users: []User{ana, obrien, guest}, Delta: "d"}}
+		s := synced(t, g, nil)
+		g.forget()
+		for address, who := range map[string]string{
+			"ANA@Contoso.COM": ana.ID, "ana.lopez@contoso.com": ana.ID, "sip:ana.im@contoso.com": ana.ID, "ana.im@contoso.com": ana.ID,
+			"al@contoso.com": ana.ID, "O'Brien@contoso.com": obrien.ID, "SIP:pat@contoso.com": obrien.ID,
+			"gi_home.example#ext#@contoso.com": guest.ID, "gi@home.example": guest.ID, "GI.second@home.example": guest.ID,
+			"private@home.example": "", "nobody@contoso.com": "",
+		} {
+			u, err := s.Lookup(t.Context(), address)
+			require.Equal(t, who, u.ID, address)
+			if who == "" {
+				require.Equal(t, KindNotFound, errKind(err))
+			}
+			known, ok := s.Known(address)
+			if normal, _ := ParseAddress(address); normal == address {
+				require.Equal(t, who != "", ok, address)
+				require.Equal(t, who, known.ID)
+			}
+		}
+		require.Empty(t, g.questions())
+		require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = s.Lookup(context.Background(), "al@contoso.com") }))
 	})
 }
 

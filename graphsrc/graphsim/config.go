@@ -87,6 +87,11 @@ type Config struct {
 	Federations []Federation
 	// Limit applies to all presence routes together, per app; DocumentedLimit.
 	Limit Limit
+	// IdentityUnits is how many resource units an app may spend on the
+	// directory in 10 s; what Graph documents for a tenant of so many Users if 0.
+	// NoIdentityLimit switches that limit off.
+	IdentityUnits   int
+	NoIdentityLimit bool
 	// TokenLifetime is the life of an access token; DefaultTokenLifetime.
 	TokenLifetime time.Duration
 	// AllowPresenting makes setPresence accept DoNotDisturb/Presenting, which
@@ -150,6 +155,9 @@ func (c Config) validate() error {
 	}
 	if c.TokenLifetime < time.Second {
 		problems = append(problems, fmt.Errorf("token lifetime %v: at least one second", c.TokenLifetime))
+	}
+	if c.IdentityUnits < 0 {
+		problems = append(problems, fmt.Errorf("identity units %d: must not be negative", c.IdentityUnits))
 	}
 	if c.DeltaPage < 1 || c.LogSize < 1 {
 		problems = append(problems, fmt.Errorf("delta page %d and log size %d: at least 1", c.DeltaPage, c.LogSize))

@@ -1,7 +1,8 @@
 // Package graphsim is a Microsoft 365 tenant that speaks Graph v1.0 and Entra
 // ID over real HTTP: users, presence, groups, photos, mailbox contacts and
-// tokens, with the documented presence limit enforced and with faults to
-// order. It is what the demonstration, the tests and the benchmarks run on.
+// tokens, with the documented limits of presence and of the directory enforced
+// and with faults to order. It is what the demonstration, the tests and the
+// benchmarks run on.
 //
 //	        ┌────────────── Tenant.Handler ──────────────┐
 //	request │ /v1.0/…        /{tenant}/oauth2/…    /sim/… │

@@ -46,8 +46,10 @@ func (t *Tenant) serveGraph(w http.ResponseWriter, r *http.Request) {
 	to, problem := t.graph.find(c)
 	admitted, wait := t.limits.pass(c.appID, to != nil && to.presence, t.clock.Now)
 	name := "other"
+	var paid charge
 	if to != nil {
 		name = to.name()
+		paid = t.identity.pass(c.appID, to.cost(c), t.clock.Now)
 	}
 	entry := Entry{Time: c.now, Method: r.Method, Route: name, URL: r.URL.RequestURI(), ClientID: c.appID, RequestID: c.requestID}
 
@@ -71,11 +73,14 @@ func (t *Tenant) serveGraph(w http.ResponseWriter, r *http.Request) {
 		answer = c.asReply(problem)
 	case !admitted:
 		answer = t.throttled(c, wait)
+	case paid.refused:
+		answer = t.throttled(c, paid.wait)
 	default:
 		answer = t.serveRoute(c, to)
 	}
 	entry.Status, entry.IDs = answer.status, c.ids
 	t.stats.add(entry)
+	t.tell(w.Header(), c, paid, answer.status)
 	t.deliver(w, r, answer, fault)
 }
 

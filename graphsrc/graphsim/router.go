@@ -14,6 +14,9 @@ type route struct {
 	path   string // "{id}" stands for one segment
 	// presence puts the route under the presence limit.
 	presence bool
+	// units is what a request costs of the identity service's resource units
+	// before options of the query; 0 if it is not asked.
+	units int
 	// app and delegated list the permissions one of which a token must carry;
 	// self lists delegated ones that suffice for the signed-in user's own path.
 	app, delegated, self []string

@@ -26,7 +26,9 @@ const permissionBasic = "User.ReadBasic.All"
 
 // routes is all of Graph there is. Of two routes that match, the first wins.
 func (t *Tenant) routes() []*route {
-	return append(t.presenceRoutes(), t.directoryRoutes()...)
+	all := append(t.presenceRoutes(), t.directoryRoutes()...)
+	setUnits(all)
+	return all
 }
 
 func (t *Tenant) presenceRoutes() []*route {

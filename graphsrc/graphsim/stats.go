@@ -16,6 +16,10 @@ type Stats struct {
 	Throttled int `json:"throttled"`
 	// WorstWindow is the most requests to Graph of one app in any 30 seconds.
 	WorstWindow int `json:"worstWindow"`
+	// IdentityUnits counts the resource units charged for directory requests,
+	// and WorstUnits is the most of one app in any 10 seconds.
+	IdentityUnits int `json:"identityUnits"`
+	WorstUnits    int `json:"worstUnits"`
 	// ByRoute splits Requests; what is no route is counted as "other".
 	ByRoute map[string]int `json:"byRoute"`
 	// IDsPerBatch is the mean number of ids of getPresencesByUserId.
@@ -45,6 +49,7 @@ type Entry struct {
 func (t *Tenant) Stats() Stats {
 	s := t.stats.snapshot()
 	s.WorstWindow = t.limits.worst()
+	s.IdentityUnits, s.WorstUnits = t.identity.totals()
 	t.entra.mu.Lock()
 	s.Tokens = t.entra.tokens
 	t.entra.mu.Unlock()
@@ -56,6 +61,7 @@ func (t *Tenant) Stats() Stats {
 func (t *Tenant) ResetStats() {
 	t.stats.reset()
 	t.limits.resetMeters()
+	t.identity.resetTotals()
 	t.entra.mu.Lock()
 	t.entra.tokens = 0
 	t.entra.mu.Unlock()

@@ -25,6 +25,7 @@ type Tenant struct {
 	faults    *faultDial
 	stats     *recorder
 	limits    *limiter
+	identity  *identityGates
 	graph     *router
 	zip       zippers
 
@@ -48,7 +49,7 @@ func New(cfg Config) (*Tenant, error) {
 		entra:  newEntra(cfg, dir),
 		faults: newFaultDial(cfg.Seed),
 		stats:  newRecorder(cfg.LogSize),
-		limits: newLimiter(cfg.Limit),
+		limits: newLimiter(cfg.Limit), identity: newIdentityGates(cfg),
 	}
 	t.presences = newPresences(dir, cfg.Seed, cfg.Clock)
 	t.workday = newWorkday(t.presences, dir, cfg)

@@ -13,6 +13,7 @@ import (
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/graphsrc/msgraph"
+	"ucwagate/graphsrc/units"
 	"ucwagate/ucwaapi/signin"
 )
 
@@ -20,12 +21,13 @@ import (
 type Tenant struct {
 	Name   string
 	Budget *budget.Budget
+	Units  *units.Units
 	Graph  *msgraph.Client
 	Source *graphsrc.Source
 }
 
-// NewTenant builds the budget, the client and the source of a tenant. It
-// contacts nobody.
+// NewTenant builds the budget, the resource units, the client and the source of
+// a tenant. It contacts nobody.
 func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Logger) (*Tenant, error) {
 	b, err := budget.New(budget.Options{
 		Plan: budget.Plan{
@@ -37,21 +39,27 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 	if err != nil {
 		return nil, fmt.Errorf("building the budget: %w", err)
 	}
+	// Without a size the units are those of the smallest tenant, which is more
+	// than the budget lets through.
+	u := units.New(units.Options{Clock: clk, Logger: log})
 	credential, err := credentialOf(t.Credential)
 	if err != nil {
+		u.Close()
 		b.Close()
 		return nil, err
 	}
 	roots, err := t.RootCAs()
 	if err != nil {
+		u.Close()
 		b.Close()
 		return nil, err
 	}
 	graph, err := msgraph.New(msgraph.Config{
 		TenantID: t.TenantID, ClientID: t.Credential.ClientID, Cloud: string(t.Cloud),
 		GraphURL: t.GraphURL, Authority: t.Authority, Credential: credential, RootCAs: roots,
-	}, b.Transport, log)
+	}, func(next http.RoundTripper) http.RoundTripper { return u.Transport(b.Transport(next)) }, log)
 	if err != nil {
+		u.Close()
 		b.Close()
 		return nil, fmt.Errorf("building the Graph client: %w", err)
 	}
@@ -61,23 +69,25 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		Fresh: cfg.Presence.Refresh, Stale: cfg.Presence.Staleness, CacheSize: cfg.Presence.CacheSize,
 		BatchWindow: cfg.Presence.BatchWindow,
 		UserTTL:     cfg.Directory.TTL, NegativeTTL: cfg.Directory.NegativeTTL, DirectorySize: cfg.Directory.CacheSize,
-		DirectorySync: cfg.Directory.Sync, SyncInterval: cfg.Directory.SyncInterval, Domains: t.Domains,
+		DirectorySync: cfg.Directory.Sync, SyncInterval: cfg.Directory.SyncInterval, SyncOwner: t.TenantID, Domains: t.Domains,
 		ContactsTTL: cfg.Contacts.TTL, MaxContacts: cfg.Contacts.MaxContacts + 1, // one more tells that a group is too large
 		MaxGroups:       cfg.Contacts.MaxGroups,
 		PhotoCacheBytes: int(cfg.Photos.CacheSize), PhotoTTL: cfg.Photos.TTL, PhotoNegativeTTL: cfg.Photos.NegativeTTL,
 	})
 	if err != nil {
 		graph.Close()
+		u.Close()
 		b.Close()
 		return nil, fmt.Errorf("building the source: %w", err)
 	}
-	return &Tenant{Name: t.Name, Budget: b, Graph: graph, Source: source}, nil
+	return &Tenant{Name: t.Name, Budget: b, Units: u, Graph: graph, Source: source}, nil
 }
 
 // Close ends the tenant's background work.
 func (t *Tenant) Close() {
 	t.Source.Close()
 	t.Graph.Close()
+	t.Units.Close()
 	t.Budget.Close()
 }
 

@@ -222,15 +222,14 @@ func TestWhatARushTookIsGivenBack(t *testing.T) {
 }
 
 // crowded returns a budget in whose lanes callers of several clients wait, none
-// with a deadline, and how many there are.
-func crowded(t *testing.T, rnd *rand.Rand) (b *Budget, callers int) {
-	b = newBudget(t, Options{})
+// with a deadline.
+func crowded(t *testing.T, rnd *rand.Rand) *Budget {
+	b := newBudget(t, Options{})
 	b.order.slot = rnd.IntN(wheelSize)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.settle()
-	callers = rnd.IntN(100)
-	for range callers {
+	for range rnd.IntN(100) {
 		p := &Permit{budget: b, lane: Lane(rnd.IntN(LaneCount))}
 		if err := b.enqueue(WithClient(t.Context(), fmt.Sprint(rnd.IntN(1+rnd.IntN(8)))), p, now); err != nil {
 			t.Fatal(err)
@@ -240,7 +239,7 @@ func crowded(t *testing.T, rnd *rand.Rand) (b *Budget, callers int) {
 			b.spend(p)
 		}()
 	}
-	return b, callers
+	return b
 }
 
 func TestAForecastIsExactIfNobodyComesOrGoes(t *testing.T) {
@@ -250,7 +249,7 @@ func TestAForecastIsExactIfNobodyComesOrGoes(t *testing.T) {
 		lane := Lane(rapid.IntRange(0, LaneCount-1).Draw(t, "lane"))
 		client := rapid.SampledFrom([]string{"", "0", "1", "5"}).Draw(t, "client")
 		synctest.Test(outer, func(t *testing.T) {
-			b, _ := crowded(t, rand.New(rand.NewPCG(seed, 1)))
+			b := crowded(t, rand.New(rand.NewPCG(seed, 1)))
 			b.mu.Lock()
 			at := b.forecast(lane, client, 0) // no deadline is before that: it looks closely
 			b.mu.Unlock()

@@ -74,6 +74,7 @@ type lane struct {
 	look    chan struct{} // has an element if there is less reason to gather than before
 	running bool          // run is at work
 	left    time.Time     // when the last request did
+	since   time.Time     // since when those in it wait, apart from whom a request had no room for
 	slots   chan struct{}
 	stop    context.CancelFunc // ends run's waiting when nobody is left to wait for
 }
@@ -122,12 +123,14 @@ func (c *coalescer) init() {
 func (c *coalescer) enqueue(one *call, ln budget.Lane) {
 	l := &c.lanes[ln]
 	one.lane, one.queued = ln, true
-	l.live++
+	if l.live++; l.live == 1 {
+		l.since = c.clk.Now()
+	}
 	for i := range one.waiters {
 		c.sit(one, i)
 	}
 	c.keepSeat(one)
-	if l.live == maxBatch {
+	if l.live == maxBatch || l.live == 2*maxBatch {
 		l.lookAgain()
 	}
 }
@@ -211,7 +214,7 @@ func (c *coalescer) run(ln budget.Lane) {
 	defer c.life.leave()
 	l := &c.lanes[ln]
 	for {
-		spacing := c.spacing()
+		pace := c.pace()
 		c.mu.Lock()
 		if c.life.ctx.Err() != nil {
 			c.abandon(ln)
@@ -224,7 +227,7 @@ func (c *coalescer) run(ln budget.Lane) {
 		}
 		ctx, stop := context.WithCancel(c.life.ctx)
 		l.stop = stop
-		wait := c.gathering(l, spacing)
+		wait := c.gathering(ln, pace)
 		select {
 		case <-l.look: // is what happens here
 		default:
@@ -377,6 +380,7 @@ func (c *coalescer) drain(ln budget.Lane) []*call {
 // take adds calls of a lane to a batch, in turns over the clients.
 func (c *coalescer) take(batch []*call, ln budget.Lane) []*call {
 	l := &c.lanes[ln]
+	l.since = c.clk.Now()
 	if batch == nil {
 		batch = make([]*call, 0, min(l.live, maxBatch))
 	}

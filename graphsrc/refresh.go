@@ -60,8 +60,7 @@ type refresher struct {
 	// What follows belongs to run.
 	last    time.Time // when the last step was due
 	swept   time.Time // when the last sweep was complete
-	sentAt  time.Time // when it was taken
-	sent    uint64    // requests of the lane before it
+	paid    int64     // requests of the lane that steps have paid for
 	covered int       // readings of this sweep
 	logged  time.Duration
 	behind  bool
@@ -141,18 +140,28 @@ func (r *refresher) run(ctx context.Context) {
 
 // due is when the next step is to be taken.
 func (r *refresher) due(p *plan) time.Time {
-	at := r.last.Add(p.step())
-	if !r.sentAt.IsZero() {
-		// What the last batch cost beyond one request delays the next.
-		sent := r.coalescer.stats.sweepRequests.Load() - r.sent
-		if t := r.sentAt.Add(r.worth(int(sent))); t.After(at) {
-			at = t
-		}
-	}
+	at := r.last.Add(p.step() + r.worth(max(r.debt(), 0)))
 	if t := r.coalescer.cache.epoch.Add(time.Duration(r.hold.Load())); t.After(at) {
 		at = t
 	}
 	return at
+}
+
+// debt is how many more requests the lane has sent than steps were taken: halves
+// of refused batches and repetitions. It is below zero while answers are out, and
+// where batches travel with requests of other lanes.
+func (r *refresher) debt() int {
+	return int(int64(r.coalescer.stats.sweepRequests.Load()) - r.paid)
+}
+
+// settle has the next step pay for what those before it cost more than a request
+// each. What they cost less is no credit, beyond those that may be under way.
+func (r *refresher) settle() {
+	debt := r.debt()
+	if debt > 0 {
+		r.last = r.last.Add(r.worth(debt))
+	}
+	r.paid += int64(max(debt, 0) + min(debt+maxInFlight, 0) + 1)
 }
 
 // sleep waits, or returns earlier when the plan changes.
@@ -171,11 +180,11 @@ func (r *refresher) sleep(ctx context.Context, d time.Duration) {
 // back.
 func (r *refresher) step(ctx context.Context, p *plan) {
 	now := r.clk.Now()
+	r.settle()
 	r.last = r.last.Add(p.step())
 	if now.Sub(r.last) >= p.step() {
 		r.last = now // late for good: go on from here
 	}
-	r.sentAt, r.sent = now, r.coalescer.stats.sweepRequests.Load()
 	keys, seen := r.list.take(max(p.fill()>>r.failing.Load(), 1), p, now)
 	if r.covered += seen; r.covered >= p.people {
 		r.covered = 0

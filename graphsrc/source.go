@@ -28,8 +28,9 @@ type Options struct {
 	Stale time.Duration
 	// CacheSize is the most people whose presence is remembered. Default 100,000.
 	CacheSize int
-	// BatchWindow is how long a busy lane collects ids before a request
-	// leaves. Default 5 ms.
+	// BatchWindow is how far apart the requests of a lane are at least: what is
+	// asked for meanwhile leaves as one. They are further apart where the budget
+	// is scarce. Default 5 ms.
 	BatchWindow time.Duration
 	// Timeout bounds one request, and the wait of a caller without a nearer
 	// deadline. Default 10 s.

@@ -121,28 +121,96 @@ func TestRequestsFillAsTokensGetScarce(t *testing.T) {
 	}
 }
 
-func TestSpacing(t *testing.T) {
+func TestPace(t *testing.T) {
 	const token = 20 * time.Millisecond
 	for name, c := range map[string]struct {
 		filled   float64
 		perToken time.Duration
-		want     time.Duration
+		want     pace
 	}{
-		"a full bucket keeps the window":       {1, token, 5 * time.Millisecond},
-		"half a bucket keeps the window":       {0.5, token, 5 * time.Millisecond},
-		"a little less, too":                   {0.45, token, 5 * time.Millisecond},
-		"a quarter is a token's time":          {0.25, token, token},
-		"an empty bucket is twice as much":     {0, token, 2 * token},
-		"very slow tokens do not hold up more": {0, time.Minute, maxSpacing},
-		"a slow trickle with much left":        {0.5, time.Minute, 5 * time.Millisecond},
+		"a full bucket keeps the window":       {1, token, pace{spacing: 5 * time.Millisecond}},
+		"half a bucket keeps the window":       {0.5, token, pace{spacing: 5 * time.Millisecond}},
+		"a little less, too":                   {0.45, token, pace{5 * time.Millisecond, 8 * time.Millisecond}},
+		"a quarter is a token's time":          {0.25, token, pace{token, 2 * token}},
+		"an empty bucket is twice as much":     {0, token, pace{2 * token, 4 * token}},
+		"very slow tokens do not hold up more": {0, time.Minute, pace{maxSpacing, maxSpacing}},
+		"a slow trickle with much left":        {0.5, time.Minute, pace{spacing: 5 * time.Millisecond}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &coalescer{permits: &fixedGauge{filled: c.filled, perToken: c.perToken}, window: 5 * time.Millisecond}
-			require.InDelta(t, c.want, s.spacing(), 1)
+			got := s.pace()
+			require.InDelta(t, c.want.spacing, got.spacing, 1)
+			require.InDelta(t, c.want.patience, got.patience, 2)
 		})
 	}
 	s := &coalescer{permits: &fakeBudget{}, window: 5 * time.Millisecond}
-	require.Equal(t, 5*time.Millisecond, s.spacing(), "a budget that does not tell")
+	require.Equal(t, pace{spacing: 5 * time.Millisecond}, s.pace(), "a budget that does not tell")
+}
+
+func TestRefreshingWaitsForSomebodyWhoTakesItAlong(t *testing.T) {
+	const token = 20 * time.Millisecond
+	begin := func(t *testing.T, filled float64) (*fakeGraph, *Source) {
+		g := &fakeGraph{}
+		s := start(t, g, &fixedGauge{filled: filled, perToken: token}, nil)
+		require.Nil(t, s.coalescer.renew(t.Context(), budget.Refresh, []userKey{mustKey(t, id(1))}, time.Minute))
+		wait(time.Minute)
+		return g, s
+	}
+	keys := func(ns ...int) []userKey {
+		var keys []userKey
+		for _, n := range ns {
+			k, _ := parseKey(id(n))
+			keys = append(keys, k)
+		}
+		return keys
+	}
+	renew := func(s *Source, ids ...int) {
+		_ = s.coalescer.renew(context.Background(), budget.Refresh, keys(ids...), time.Minute)
+	}
+	t.Run("where tokens are scarce", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g, s := begin(t, 0)
+			began := time.Now()
+			var wg sync.WaitGroup
+			wg.Go(func() { renew(s, 2, 3) })
+			wait(4*token - time.Millisecond)
+			_, err := s.Presence(t.Context(), id(4))
+			require.NoError(t, err)
+			wg.Wait()
+			require.ElementsMatch(t, []string{id(2), id(3), id(4)}, g.requests()[1])
+			require.Less(t, time.Since(began), 4*token)
+		})
+	})
+	t.Run("but no longer than four tokens take", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g, s := begin(t, 0)
+			began := time.Now()
+			renew(s, 2, 3)
+			require.Equal(t, 4*token, time.Since(began))
+			require.ElementsMatch(t, []string{id(2), id(3)}, g.requests()[1])
+		})
+	})
+	t.Run("and not at all where tokens are plenty", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, s := begin(t, 1)
+			began := time.Now()
+			renew(s, 2, 3)
+			require.Zero(t, time.Since(began))
+		})
+	})
+	t.Run("nor when two batches wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g, s := begin(t, 0)
+			began := time.Now()
+			var ids []int
+			for n := range 2 * maxBatch {
+				ids = append(ids, n+2)
+			}
+			renew(s, ids...)
+			require.Len(t, g.requests()[1], maxBatch)
+			require.Less(t, time.Since(began), 5*token, "the second waits its time")
+		})
+	})
 }
 
 type fixedGauge struct {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"ucwagate/gateway/session"
+	"ucwagate/graphsrc/budget"
 )
 
 // Principal is a signed-in user.
@@ -21,6 +22,13 @@ type Principal struct {
 	ObjectID, TenantID string
 	// Name is a display name where sign-in knows one.
 	Name string
+}
+
+// WithClient returns the context of a request of p. What it asks of the source
+// takes turns with what others ask: a user with many questions delays nobody
+// else's.
+func WithClient(ctx context.Context, p Principal) context.Context {
+	return budget.WithClient(ctx, p.Address)
 }
 
 // Application is a running application of a user. It does not change after it

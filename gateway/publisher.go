@@ -350,7 +350,7 @@ func (p *publisher) say(ctx context.Context, e *publishing, action mapping.Graph
 	if !p.gateway.mayPublish(who) {
 		return &graphsrc.Error{Op: action.Method, Kind: graphsrc.KindForbidden, Message: "needs " + graphsrc.PublishPermission}
 	}
-	return t.Source.Publish(ctx, id, action, lasts)
+	return t.Source.Publish(WithClient(ctx, who), id, action, lasts)
 }
 
 // close ends what is under way. What was said to the source stays: whoever

@@ -70,6 +70,7 @@ func (c *coalescer) await(ctx context.Context, ln budget.Lane, keys []userKey) (
 	}
 	w := &waiter{done: make(chan struct{})}
 	w.deadline, _ = ctx.Deadline()
+	w.client = budget.ClientOf(ctx)
 	calls, err := c.join(w, ln, keys)
 	if err != nil {
 		return nil, err
@@ -98,7 +99,7 @@ func (c *coalescer) join(w *waiter, ln budget.Lane, keys []userKey) ([]*call, er
 		return nil, err
 	}
 	calls := make([]*call, len(keys))
-	w.pending = len(keys)
+	w.pending, w.lane = len(keys), ln
 	queued := 0
 	var block []call // one allocation for all who are not asked for already
 	for i, k := range keys {
@@ -110,21 +111,26 @@ func (c *coalescer) join(w *waiter, ln budget.Lane, keys []userKey) ([]*call, er
 			}
 			one, block = &block[0], block[1:]
 			one.key = k
-			one.waiters = one.first[:0]
+			one.waiters = append(one.first[:0], asker{waiter: w})
 			c.calls[k] = one
 			c.enqueue(one, ln)
 			queued++
 		case one.queued && ln < one.lane:
 			// Somebody in more of a hurry takes it along to their lane.
 			c.dequeue(one)
+			one.waiters = append(one.waiters, asker{waiter: w})
 			c.enqueue(one, ln)
 			queued++
+		default:
+			one.waiters = append(one.waiters, asker{waiter: w})
+			if one.queued {
+				c.sit(one, len(one.waiters)-1)
+			}
 		}
-		one.waiters = append(one.waiters, w)
 		calls[i] = one
 	}
 	if queued > 0 {
-		c.wake(ln, now)
+		c.wake(ln)
 	}
 	return calls, nil
 }
@@ -138,19 +144,31 @@ func (c *coalescer) leave(w *waiter, calls []*call) {
 		if one = one.current(); one.finished {
 			continue
 		}
-		for i, other := range one.waiters {
-			if other == w {
-				last := len(one.waiters) - 1
-				one.waiters[i] = one.waiters[last]
-				one.waiters[last] = nil
-				one.waiters = one.waiters[:last]
-				break
-			}
-		}
+		c.forgo(w, one)
 		if len(one.waiters) == 0 && one.queued {
 			c.dequeue(one)
 			delete(c.calls, one.key)
 			one.finished, one.err = true, context.Canceled
 		}
+	}
+}
+
+// forgo takes a waiter away from a call.
+func (c *coalescer) forgo(w *waiter, one *call) {
+	for i := range one.waiters {
+		if one.waiters[i].waiter != w {
+			continue
+		}
+		if s := one.waiters[i].seat; s != nil {
+			c.lanes[one.lane].queue.leave(s)
+		}
+		last := len(one.waiters) - 1
+		one.waiters[i] = one.waiters[last]
+		one.waiters[last] = asker{}
+		one.waiters = one.waiters[:last]
+		if one.queued {
+			c.keepSeat(one)
+		}
+		return
 	}
 }

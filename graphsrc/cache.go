@@ -22,6 +22,10 @@ const (
 	holdSweeps = 2
 	// maxQuarantine bounds how long an id that Graph refuses is left alone.
 	maxQuarantine = 10 * time.Minute
+	// askedAgain is how long somebody who was asked for is not noted again.
+	askedAgain = time.Minute
+	// firstSecond is the second of the cache's epoch, so that 0 is long before.
+	firstSecond = 1 << 20
 
 	maxShards = 64
 	// minShard keeps shards from being so small that an uneven spread of ids
@@ -29,9 +33,10 @@ const (
 	minShard = 512
 
 	unknownWord = "PresenceUnknown"
+	offlineWord = "Offline"
 )
 
-// record is what is known of one person, 88 bytes and the strings.
+// record is what is known of one person, 96 bytes and the strings.
 type record struct {
 	words    words
 	sequence string
@@ -46,6 +51,10 @@ type record struct {
 	known             bool  // the words have been read
 	watched           bool  // somebody watches; set by pin alone
 	outdated          bool  // the person has said something since; see expire
+	tier              tier  // as of the last answer
+	// changedAt is when the words last changed, see second. Nothing is known of
+	// the time before the first reading: it counts as long enough not to be hot.
+	changedAt uint32
 }
 
 // words is mapping.Presence with its few distinct words stored once for all
@@ -95,6 +104,12 @@ func (w *words) equal(o *words) bool {
 	return *w.texts == *o.texts
 }
 
+// gone says that nobody is there of whom news is to be expected soon.
+func (w *words) gone() bool {
+	availability := w.availability.Value()
+	return isUnknown(availability) || strings.EqualFold(availability, offlineWord)
+}
+
 func (w *words) unknown() bool { return isUnknown(w.availability.Value()) }
 
 func isUnknown(availability string) bool {
@@ -112,6 +127,8 @@ func isUnknown(availability string) bool {
 type cache struct {
 	epoch time.Time
 	fresh time.Duration
+	// floor is the shortest interval at which watched people are read unasked.
+	floor time.Duration
 	// stale is how long a good presence outlives refusals, and bounds for how
 	// long the reading of a watched person is fresh.
 	stale  time.Duration
@@ -119,9 +136,12 @@ type cache struct {
 	shards []shard
 	stats  *counters
 
-	// pace is the interval at which watched people are refreshed, in
-	// nanoseconds; 0 while nobody refreshes them.
-	pace atomic.Int64
+	// pace is the length of a sweep over the watched people, in nanoseconds; 0
+	// while nobody refreshes them. paces are the intervals of the tiers.
+	pace  atomic.Int64
+	paces [tierCount]atomic.Int64
+	// temper is set before the first use.
+	temper temper
 	// suspects is how many people have a strike.
 	suspects atomic.Int64
 }
@@ -131,7 +151,7 @@ func newCache(size int, fresh time.Duration, epoch time.Time, stats *counters) *
 	for n < maxShards && size/(n*2) >= minShard {
 		n *= 2
 	}
-	c := &cache{epoch: epoch, fresh: fresh, seed: maphash.MakeSeed(), shards: make([]shard, n), stats: stats, stale: math.MaxInt64}
+	c := &cache{epoch: epoch, fresh: fresh, seed: maphash.MakeSeed(), shards: make([]shard, n), stats: stats, stale: math.MaxInt64, temper: temper{hot: hotFor, quiet: quietAfter, gone: goneAfter}}
 	for i := range c.shards {
 		c.shards[i].limit = size / n
 		c.shards[i].suspects = &c.suspects
@@ -163,6 +183,54 @@ func (c *cache) get(k userKey) (record, bool) {
 	return rec, rec.known
 }
 
+// ask is get for the question of a client, which it notes. stir says that the
+// person is watched and has not been asked for of late.
+func (c *cache) ask(k userKey, now time.Time) (rec record, known, stir bool) {
+	s := c.shard(k)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i, ok := s.index[k]
+	if !ok {
+		return record{}, false, false
+	}
+	sl := &s.slots[i]
+	if !sl.used.Load() {
+		sl.used.Store(true)
+	}
+	if second := c.second(now); second-sl.asked.Load() >= uint32(askedAgain/time.Second) {
+		sl.asked.Store(second)
+		stir = sl.rec.watched
+	}
+	return sl.rec, sl.rec.known, stir
+}
+
+// second is a time in seconds, small enough to be kept for everybody.
+func (c *cache) second(t time.Time) uint32 {
+	return uint32(t.Sub(c.epoch)/time.Second) + firstSecond
+}
+
+// tierOf is the tier somebody is in at a second.
+func (c *cache) tierOf(sl *slot, second uint32) tier {
+	if !sl.rec.known {
+		return tierNormal
+	}
+	last := max(sl.rec.changedAt, sl.asked.Load())
+	// An interactive question may be noted with a later clock than ours.
+	idle := time.Duration(second-min(last, second)) * time.Second
+	return c.temper.tierAfter(idle, sl.rec.words.gone())
+}
+
+// paced takes over the intervals of a plan; none ends the refreshing.
+func (c *cache) paced(p *plan) {
+	if p == nil {
+		p = &plan{}
+	}
+	c.pace.Store(int64(p.interval))
+	for t := range p.tiers {
+		c.paces[t].Store(int64(p.tiers[t]))
+	}
+}
+
 // apply is the one place where an answer becomes what is known of a person.
 // It returns the record as it was and as it now stands, and whether its words
 // differ (a person never read before differs).
@@ -175,44 +243,63 @@ func (c *cache) get(k userKey) (record, bool) {
 //     it is stale: the fault may be the service's.
 func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (before, after record, changed bool) {
 	w := pack(&p.Words)
-	active := mapping.Active(p.Words)
-	now := int64(at.Sub(c.epoch))
-
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &s.claim(k).rec
+	sl := s.claim(k)
+	r := &sl.rec
 	before = *r
-	r.checkedAt, r.outdated = now, false
+	r.checkedAt, r.outdated = int64(at.Sub(c.epoch)), false
 	if refused {
 		r.strikes = min(r.strikes+1, 32)
 	} else {
 		r.strikes = 0
 	}
 	c.suspects.Add(suspect(r) - suspect(&before))
-	if r.known && older(p.Sequence, r.sequence) && r.regressions+1 < regressLimit {
+	if c.believe(r, p.Sequence, &w, refused) {
+		changed = c.replace(r, p, &w, at)
+	}
+	r.tier = c.tierOf(sl, c.second(at))
+	return before, *r, changed
+}
+
+// believe decides by the rules of apply whether an answer of r.checkedAt says
+// something new of r, and notes it if not.
+func (c *cache) believe(r *record, sequence string, w *words, refused bool) bool {
+	if !r.known {
+		return true
+	}
+	if older(sequence, r.sequence) && r.regressions+1 < regressLimit {
 		r.regressions++
 		c.stats.regressions.Add(1)
-		return before, *r, false
+		return false
 	}
-	if refused && r.known && !r.words.unknown() && time.Duration(now-r.readAt) < c.stale {
+	since := time.Duration(r.checkedAt - r.readAt)
+	if refused && !r.words.unknown() && since < c.stale {
 		r.strikes = 1
-		return before, *r, false
+		return false
 	}
-	if r.known && w.unknown() && !r.words.unknown() && time.Duration(now-r.readAt) < c.hold(r) {
+	if w.unknown() && !r.words.unknown() && since < c.hold(r) {
 		c.stats.held.Add(1)
-		return before, *r, false
+		return false
 	}
-	changed = !r.known || !r.words.equal(&w)
-	if changed {
-		r.words = w
+	return true
+}
+
+// replace makes an answer what is known, and reports whether its words differ.
+func (c *cache) replace(r *record, p *Presence, w *words, at time.Time) (changed bool) {
+	if changed = !r.known || !r.words.equal(w); changed {
+		r.words, r.changedAt = *w, c.second(at)
+		if !r.known {
+			r.changedAt -= uint32(c.temper.hot / time.Second)
+		}
 		c.stats.changes.Add(1)
 	}
-	r.sequence, r.readAt, r.regressions, r.known, r.absent = p.Sequence, now, 0, true, false
-	if active {
+	r.sequence, r.readAt, r.regressions, r.known, r.absent = p.Sequence, r.checkedAt, 0, true, false
+	if mapping.Active(p.Words) {
 		r.lastActive = at.UnixNano()
 	}
-	return before, *r, changed
+	return changed
 }
 
 // suspect counts a record among the people with a strike.
@@ -225,9 +312,9 @@ func suspect(r *record) int64 {
 
 // hold is how long a good presence outlives PresenceUnknown. Readings are about
 // one interval apart, so that exactly one unknown answer is held back: those of
-// a watched person come when the refresh loop says, a little early or late.
+// a watched person come when the tier is due, a little early or late.
 func (c *cache) hold(r *record) time.Duration {
-	if pace := time.Duration(c.pace.Load()); r.watched && pace > 0 {
+	if pace := time.Duration(c.paces[r.tier].Load()); r.watched && pace > 0 {
 		return slack(pace)
 	}
 	return holdSweeps * c.fresh
@@ -243,10 +330,11 @@ func older(next, known string) bool {
 }
 
 // isFresh says whether a record may be served without asking again: if it is
-// younger than the refresh interval or, for a watched person, while the refresh
-// loop is in time. Otherwise every question about somebody who is refreshed
-// once a minute would cost a request although an answer is on its way. When the
-// loop falls behind by half an interval, questions go to Graph again.
+// younger than the refresh interval or, for a watched person, than a sweep and a
+// half. Otherwise every question about somebody who is refreshed once a minute
+// would cost a request although an answer is on its way. When the loop falls
+// behind by half a sweep, or the person is quiet and has not been read for as
+// long, questions go to Graph again: tiers make nobody's answer older.
 func (c *cache) isFresh(r *record, now time.Time) bool {
 	if r.outdated {
 		return false

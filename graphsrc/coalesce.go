@@ -26,15 +26,26 @@ type Permits interface {
 	Acquire(ctx context.Context, lane budget.Lane) (*budget.Permit, error)
 }
 
+// presenceClient begins the names under which presence requests wait for the
+// budget. A lane bids for a batch in the name of the client whose turn is the
+// next, so that a batch waits behind other batches of that client and not behind
+// anything else it may be waiting for.
+const presenceClient = "presence\x00"
+
 // coalescer turns many callers asking for few people each into few requests
 // asking for many.
 //
-//	join ──▶ queue of the lane ──▶ run: window, slot, permit ──▶ drain ──▶ deliver
+//	join ──▶ queue of the lane ──▶ run: gather, slot, permit ──▶ drain ──▶ deliver
 //
-// The window is only for a lane that is busy: a lone caller leaves at once.
-// Every id is in at most one place, a queue or a request under way, and whoever
-// asks for it meanwhile shares its answer. Only what is said of a person by
-// Publish makes the answer of a request under way worthless: see outdate.
+// A queue serves the clients of a lane in turns, an id of each (see fair), so one
+// who asks for everybody does not delay one who asks for somebody. An id that
+// several wait for goes with the first whose turn comes.
+//
+// A request leaves at once if the one before it in the lane left long enough ago;
+// otherwise ids gather until then: see spacing. Every id is in at most one place,
+// a queue or a request under way, and whoever asks for it meanwhile shares its
+// answer. Only what is said of a person by Publish makes the answer of a request
+// under way worthless: see outdate.
 type coalescer struct {
 	graph   PresenceReader
 	permits Permits
@@ -57,13 +68,15 @@ type coalescer struct {
 
 // lane is one queue.
 type lane struct {
-	queue    []*call // may hold calls that have left: see live
-	live     int     // calls of queue that still wait in it
-	running  bool    // run is at work
-	inFlight int
-	lastJoin time.Time
-	slots    chan struct{}
-	stop     context.CancelFunc // ends run's waiting when nobody is left to wait for
+	queue   fair[*call]
+	live    int           // calls in it
+	soonest time.Time     // no waiter's deadline is before it; zero if there is none
+	look    chan struct{} // has an element if there is less reason to gather than before
+	running bool          // run is at work
+	left    time.Time     // when the last request did
+	since   time.Time     // since when those in it wait, apart from whom a request had no room for
+	slots   chan struct{}
+	stop    context.CancelFunc // ends run's waiting when nobody is left to wait for
 }
 
 // call is one id being asked for. Its fields are guarded by coalescer.mu.
@@ -74,10 +87,19 @@ type call struct {
 	settling bool // its answer is here and about to be applied
 	finished bool
 	next     *call // has taken over those who waited; see outdate
-	waiters  []*waiter
-	first    [1]*waiter // most calls have one: room for it
-	rec      record     // once finished, if err is nil
+	waiters  []asker
+	first    [1]asker // most calls have one: room for it
+	rec      record   // once finished, if err is nil
 	err      error
+	own      seat[*call] // room for one seat
+}
+
+// asker is a waiter and, while the call is queued, the place that it keeps for
+// the call in the name of its client. Waiters of a lower lane than the call is
+// in keep none: they are served because somebody else is.
+type asker struct {
+	*waiter
+	seat *seat[*call]
 }
 
 // waiter is one caller, for any number of ids.
@@ -85,31 +107,88 @@ type waiter struct {
 	pending  int
 	done     chan struct{} // closed at pending == 0
 	deadline time.Time
+	client   string
+	lane     budget.Lane // the one asked in
 }
 
 func (c *coalescer) init() {
 	c.calls = make(map[userKey]*call)
 	for i := range c.lanes {
 		c.lanes[i].slots = make(chan struct{}, maxInFlight)
+		c.lanes[i].look = make(chan struct{}, 1)
 	}
 }
 
+// enqueue puts a call into a lane, for those who wait for it.
 func (c *coalescer) enqueue(one *call, ln budget.Lane) {
 	l := &c.lanes[ln]
 	one.lane, one.queued = ln, true
-	l.queue = append(l.queue, one)
-	l.live++
+	if l.live++; l.live == 1 {
+		l.since = c.clk.Now()
+	}
+	for i := range one.waiters {
+		c.sit(one, i)
+	}
+	c.keepSeat(one)
+	if l.live == maxBatch || l.live == 2*maxBatch {
+		l.lookAgain()
+	}
 }
 
-// dequeue takes a call out of its lane; the queue's own entry goes when the
-// queue is drained.
+// lookAgain ends the gathering, or shows how much less of it there may be.
+func (l *lane) lookAgain() {
+	select {
+	case l.look <- struct{}{}:
+	default:
+	}
+}
+
+// sit gives a queued call's ith waiter its seat, if it is to have one.
+func (c *coalescer) sit(one *call, i int) {
+	l, w := &c.lanes[one.lane], &one.waiters[i]
+	if l.soonest.IsZero() || !w.deadline.IsZero() && w.deadline.Before(l.soonest) {
+		l.soonest = w.deadline
+		l.lookAgain()
+	}
+	if w.lane <= one.lane {
+		c.seat(one, w)
+	}
+}
+
+func (c *coalescer) seat(one *call, w *asker) {
+	w.seat = &one.own
+	if one.own.party != nil {
+		w.seat = new(seat[*call])
+	}
+	c.lanes[one.lane].queue.push(w.client, w.seat, one)
+}
+
+// keepSeat seats everybody who waits for a queued call if nobody does who asked
+// in its lane.
+func (c *coalescer) keepSeat(one *call) {
+	for i := range one.waiters {
+		if one.waiters[i].seat != nil {
+			return
+		}
+	}
+	for i := range one.waiters {
+		c.seat(one, &one.waiters[i])
+	}
+}
+
+// dequeue takes a call out of its lane.
 func (c *coalescer) dequeue(one *call) {
 	l := &c.lanes[one.lane]
 	one.queued = false
+	for i := range one.waiters {
+		if s := one.waiters[i].seat; s != nil {
+			l.queue.leave(s)
+			one.waiters[i].seat = nil
+		}
+	}
 	l.live--
 	if l.live == 0 {
-		clear(l.queue)
-		l.queue = l.queue[:0]
+		l.soonest = time.Time{}
 		if l.stop != nil {
 			l.stop()
 		}
@@ -117,10 +196,8 @@ func (c *coalescer) dequeue(one *call) {
 }
 
 // wake sees to it that somebody empties the lane.
-func (c *coalescer) wake(ln budget.Lane, now time.Time) {
+func (c *coalescer) wake(ln budget.Lane) {
 	l := &c.lanes[ln]
-	busy := l.inFlight > 0 || now.Sub(l.lastJoin) < c.window
-	l.lastJoin = now
 	if l.running {
 		return
 	}
@@ -129,14 +206,15 @@ func (c *coalescer) wake(ln budget.Lane, now time.Time) {
 		return
 	}
 	l.running = true
-	go c.run(ln, busy)
+	go c.run(ln)
 }
 
 // run empties a lane, one request after the other, until nobody waits in it.
-func (c *coalescer) run(ln budget.Lane, busy bool) {
+func (c *coalescer) run(ln budget.Lane) {
 	defer c.life.leave()
 	l := &c.lanes[ln]
-	for ; ; busy = true {
+	for {
+		pace := c.pace()
 		c.mu.Lock()
 		if c.life.ctx.Err() != nil {
 			c.abandon(ln)
@@ -149,12 +227,32 @@ func (c *coalescer) run(ln budget.Lane, busy bool) {
 		}
 		ctx, stop := context.WithCancel(c.life.ctx)
 		l.stop = stop
-		collect := busy && l.live < maxBatch
+		wait := c.gathering(ln, pace)
+		select {
+		case <-l.look: // is what happens here
+		default:
+		}
 		c.mu.Unlock()
-		if !collect || pause(ctx, c.clk, c.window) {
+		if wait <= 0 || c.gather(ctx, l, wait) {
 			c.dispatch(ctx, ln)
 		}
 		stop()
+	}
+}
+
+// gather waits for d and reports whether it has passed: false if nobody waits any
+// more, or if it is to be found out how much longer to wait.
+func (c *coalescer) gather(ctx context.Context, l *lane, d time.Duration) bool {
+	passed := make(chan struct{})
+	t := c.clk.AfterFunc(d, func() { close(passed) })
+	defer t.Stop()
+	select {
+	case <-passed:
+		return true
+	case <-l.look:
+		return false
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -181,53 +279,72 @@ func (c *coalescer) dispatch(ctx context.Context, ln budget.Lane) {
 	go func() {
 		defer c.life.leave()
 		c.deliver(ln, batch, permit)
-		c.mu.Lock()
-		l.inFlight--
-		c.mu.Unlock()
 		<-l.slots
 	}()
 }
 
 // admit acquires a permit for those who wait in a lane. It bids with the
 // earliest deadline among them; where the budget cannot meet it, those whom it
-// cannot serve are told, and the others stay in the queue.
+// cannot serve are told, and it bids again for the others.
 func (c *coalescer) admit(ctx context.Context, ln budget.Lane) (*budget.Permit, error) {
-	c.mu.Lock()
-	var earliest time.Time
-	for _, one := range c.lanes[ln].queue {
-		if !one.queued || one.lane != ln {
-			continue
+	l := &c.lanes[ln]
+	for {
+		c.mu.Lock()
+		soonest, client := l.soonest, l.queue.whose()
+		c.mu.Unlock()
+		permit, err := c.bid(ctx, ln, client, soonest)
+		if err == nil || ctx.Err() != nil {
+			return permit, err
 		}
-		if d := latest(one); earliest.IsZero() || d.Before(earliest) {
-			earliest = d
+		if !c.refuse(ln, soonest, err) {
+			return nil, err
 		}
 	}
-	c.mu.Unlock()
-	bid, cancel := context.WithDeadline(ctx, earliest)
-	defer cancel()
-	permit, err := c.permits.Acquire(bid, ln)
-	if err == nil || ctx.Err() != nil {
-		return permit, err
+}
+
+func (c *coalescer) bid(ctx context.Context, ln budget.Lane, client string, until time.Time) (*budget.Permit, error) {
+	ctx = budget.WithClient(ctx, presenceClient+client)
+	if !until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
 	}
-	hopeless := earliest
+	return c.permits.Acquire(ctx, ln)
+}
+
+// refuse tells those whom a failed bid shows that they cannot be served, and
+// looks anew for the earliest deadline. It reports whether somebody is left.
+func (c *coalescer) refuse(ln budget.Lane, bid time.Time, err error) bool {
+	hopeless := bid
 	var spent *budget.ExhaustedError
-	if errors.As(err, &spent) {
+	exhausted := errors.As(err, &spent)
+	if exhausted {
 		if t := c.clk.Now().Add(spent.RetryAfter); t.After(hopeless) {
 			hopeless = t
 		}
 	}
+	// Any other failure than a want of time will not pass.
+	all := !exhausted && !errors.Is(err, context.DeadlineExceeded)
 	refused := asError("get presence", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, one := range c.lanes[ln].queue {
-		if one.queued && one.lane == ln && !latest(one).After(hopeless) {
+	l := &c.lanes[ln]
+	var soonest time.Time
+	for _, one := range l.queue.all() {
+		if !one.queued {
+			continue // refused, seen on another seat
+		}
+		until := latest(one)
+		if all || !until.After(hopeless) {
 			c.stats.refused.Add(1)
-			one.queued = false
-			c.lanes[ln].live--
+			c.dequeue(one)
 			c.complete(one, record{}, refused)
+		} else if soonest.IsZero() || until.Before(soonest) {
+			soonest = until
 		}
 	}
-	return nil, err
+	l.soonest = soonest
+	return l.live > 0
 }
 
 // latest is the deadline of whoever waits longest for a call: before it, the
@@ -256,35 +373,22 @@ func (c *coalescer) drain(ln budget.Lane) []*call {
 			batch = c.take(batch, budget.Lane(other))
 		}
 	}
-	c.lanes[ln].inFlight++
+	c.lanes[ln].left = c.clk.Now()
 	return batch
 }
 
+// take adds calls of a lane to a batch, in turns over the clients.
 func (c *coalescer) take(batch []*call, ln budget.Lane) []*call {
 	l := &c.lanes[ln]
+	l.since = c.clk.Now()
 	if batch == nil {
 		batch = make([]*call, 0, min(l.live, maxBatch))
 	}
-	i := 0
-	for ; i < len(l.queue) && len(batch) < maxBatch; i++ {
-		one := l.queue[i]
-		if one.queued && one.lane == ln {
-			one.queued = false
-			l.live--
-			batch = append(batch, one)
-		}
+	for l.live > 0 && len(batch) < maxBatch {
+		one := l.queue.turn()
+		c.dequeue(one)
+		batch = append(batch, one)
 	}
-	if l.live == 0 {
-		clear(l.queue)
-		l.queue = l.queue[:0]
-		if l.stop != nil {
-			l.stop()
-		}
-		return batch
-	}
-	rest := copy(l.queue, l.queue[i:])
-	clear(l.queue[rest:])
-	l.queue = l.queue[:rest]
 	return batch
 }
 

@@ -27,16 +27,38 @@
 //
 //	Watch(ids) ──▶ watchlist ── not fresh ──▶ looker ─────┐ first-look lane
 //	                   │                                  ▼
-//	                   └─ oldest first ──▶ refresher ──▶ coalescer ──▶ apply
-//	                      a request every                              │ words differ,
-//	                      interval / ⌈n/650⌉                           ▼ person watched
-//	                                                                 Change
+//	                   └─ first due ──▶ refresher ──▶ coalescer ──▶ apply
+//	                      a request every                             │ words differ,
+//	                      U / ⌈n/650⌉                                 ▼ person watched
+//	                                                                Change
 //
 // Only people somebody watches are read unasked. Interactive reads feed the same
 // apply: whoever reads a watched person, the difference is reported, and the
 // person goes to the back of the order. Failures change nothing that is known;
 // ages grow, and the first good reading afterwards is compared with the last
 // good one before.
+//
+// A sweep, as many readings as n people are watched, takes U = max(WatchFloor,
+// ⌈n/650⌉/RefreshRate), evenly spread. While that is WatchFloor everybody is read
+// once in it. When it is more, the same requests are divided unequally:
+//
+//	hot     a client asked, or the words changed, less than 5 min ago     T
+//	normal  everybody else                                              2·T
+//	quiet   neither of the two for 2 h; Offline or unknown, for 30 min  4·T
+//
+// where T is the shortest time for which that needs no more than RefreshRate, and
+// no interval is below WatchFloor or above max(U, min(2·U, WatchCeiling)). So hot
+// people are read up to four times as often as without tiers, never less
+// often, and a quiet person waits for two sweeps at most. Whoever is due first is
+// in the next request, which is always filled up to 650; nobody is read
+// unasked within WatchFloor of the last reading. Being asked for takes effect at
+// once, the rest with the next reading.
+//
+// No reading grows older than Stats.AgeBound, at most 3·U, whoever joins, leaves
+// or changes tier, as long as Graph answers and the lane has its rate; without
+// such turmoil none older than the interval of its tier. When a client asks for
+// somebody about whom Graph was not asked for 1.5·U, Graph is asked, so tiers make
+// no answer older.
 //
 // # Publishing
 //

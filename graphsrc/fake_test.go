@@ -164,7 +164,7 @@ func (b *fakeBudget) granted() int {
 }
 
 // start builds a source over a fake; change may alter its options.
-func start(t testing.TB, g Graph, b *fakeBudget, change func(*Options)) *Source {
+func start(t testing.TB, g Graph, b Permits, change func(*Options)) *Source {
 	t.Helper()
 	o := Options{Graph: g, Budget: b}
 	if change != nil {

@@ -32,6 +32,8 @@ const (
 // principal name, which it nearly always is; several that wait at once are
 // searched for in one request. Those nobody has as principal name are then
 // searched for in the other properties, two to a request.
+//
+// Those who wait are served in turns over the clients, an address of each.
 type finder struct {
 	graph   DirectoryReader
 	clk     clock.Clock
@@ -40,13 +42,15 @@ type finder struct {
 	timeout time.Duration
 
 	mu      sync.Mutex
-	waiting []*search
+	waiting fair[*search]
 	running int
 }
 
 type search struct {
 	address string
 	lane    budget.Lane
+	client  string
+	seat    seat[*search]
 	done    chan struct{}
 	user    User
 	err     error // nil and no user yet: still sought
@@ -60,9 +64,9 @@ func (s *search) settle(u User, err error) {
 
 // find returns the user who has a normalized address; nobody is KindNotFound.
 func (f *finder) find(ctx context.Context, address string) (User, error) {
-	s := &search{address: address, lane: budget.LaneOf(ctx), done: make(chan struct{})}
+	s := &search{address: address, lane: budget.LaneOf(ctx), client: budget.ClientOf(ctx), done: make(chan struct{})}
 	f.mu.Lock()
-	f.waiting = append(f.waiting, s)
+	f.waiting.push(s.client, &s.seat, s)
 	if f.running < maxFinding {
 		f.running++
 		// The caller is announced work and waits below, so this is too.
@@ -82,42 +86,47 @@ func (f *finder) find(ctx context.Context, address string) (User, error) {
 func (f *finder) withdraw(s *search) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i, other := range f.waiting {
-		if other == s {
-			f.waiting = append(f.waiting[:i], f.waiting[i+1:]...)
-			return
-		}
-	}
+	f.waiting.leave(&s.seat)
 }
 
-// run searches for what waits until nothing does. While other searches are
-// under way it first lets addresses gather.
+// run searches for what waits until nothing does. If other searches are under way
+// when it begins it first lets addresses gather; after that they have gathered
+// while it was searching.
 func (f *finder) run(busy bool) {
 	defer f.life.leave()
-	for ; ; busy = true {
-		if busy {
-			pause(f.life.ctx, f.clk, f.window)
-		}
-		f.mu.Lock()
-		n := min(len(f.waiting), maxExpressions)
-		if n == 0 {
-			f.running--
-			f.mu.Unlock()
-			return
-		}
-		batch := append([]*search(nil), f.waiting[:n]...)
-		f.waiting = append(f.waiting[:0], f.waiting[n:]...)
-		f.mu.Unlock()
+	if busy {
+		pause(f.life.ctx, f.clk, f.window)
+	}
+	for batch := f.take(); len(batch) > 0; batch = f.take() {
 		f.search(batch)
 	}
 }
 
+// take returns what to search for next; after nothing, the caller has ended.
+func (f *finder) take() []*search {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var batch []*search
+	for len(batch) < maxExpressions && !f.waiting.empty() {
+		s := f.waiting.turn()
+		f.waiting.leave(&s.seat)
+		batch = append(batch, s)
+	}
+	if len(batch) == 0 {
+		f.running--
+	}
+	return batch
+}
+
+// search settles every search of a batch. It is made in the name of whose turn it
+// was, and in the lane of who is in the greatest hurry.
 func (f *finder) search(batch []*search) {
 	lane := batch[0].lane
 	for _, s := range batch {
 		lane = min(lane, s.lane)
 	}
-	ctx, cancel := context.WithTimeout(budget.WithLane(f.life.ctx, lane), f.timeout)
+	ctx := budget.WithClient(budget.WithLane(f.life.ctx, lane), batch[0].client)
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	f.byPrincipalName(ctx, batch)
 	rest := sought(batch, func(s *search) bool { return len(s.address)+len("smtp:") <= maxCompared })

@@ -18,7 +18,9 @@ const failureMemory = time.Second
 
 // memo remembers the answers to one kind of question and asks once for all who
 // wait for the same answer. A question that is under way goes on when the
-// callers who wait for it leave; one that waits for its turn does not.
+// callers who wait for it leave; one that waits for its turn does not. Turns go
+// round over the clients of the callers; what several ask for is asked when the
+// turn of any of them comes.
 type memo[V any] struct {
 	op        string
 	life      *lifetime
@@ -28,20 +30,25 @@ type memo[V any] struct {
 	negative  time.Duration // of "not found" and other refusals
 	forbidden time.Duration // of "forbidden"; 0: as negative
 	grant     *grant
-	turns     chan struct{} // has room for the questions that may be under way; nil: any number
+	turns     int // how many questions may be under way; 0: any number
 	entries   *otter.Cache[string, remembered[V]]
 
 	mu      sync.Mutex
 	flights map[string]*flight[V]
+	waiting fair[*flight[V]] // for a turn
+	free    int              // turns that nobody has
 }
 
 // flight is one question, under way or waiting for its turn. Its fields are
 // guarded by memo.mu, but for got.
 type flight[V any] struct {
 	askers int
-	asked  bool          // its turn has come: it goes on, whoever leaves
-	left   chan struct{} // closed when nobody waits for it before its turn has come
-	done   chan struct{} // closed when got is there
+	seats  []*seat[*flight[V]] // those of its callers, while it waits for its turn
+	ready  bool                // its turn has come
+	asked  bool                // it makes use of it: it goes on, whoever leaves
+	turn   chan struct{}       // closed when ready
+	left   chan struct{}       // closed when nobody waits for it before it is asked
+	done   chan struct{}       // closed when got is there
 	got    remembered[V]
 }
 
@@ -62,6 +69,7 @@ func newMemo[V any](m *memo[V], maximum int, weight func(V) int) (*memo[V], erro
 	}
 	m.entries = entries
 	m.flights = make(map[string]*flight[V])
+	m.free = m.turns
 	return m, nil
 }
 
@@ -71,27 +79,33 @@ func (m *memo[V]) get(ctx context.Context, key string, load func(ctx context.Con
 	if r, ok := m.recall(key); ok {
 		return r.result()
 	}
-	f := m.join(budget.LaneOf(ctx), key, load)
+	f, s := m.join(ctx, key, load)
 	select {
 	case <-f.done:
 		return f.got.result()
 	case <-ctx.Done():
-		m.leave(key, f)
+		m.leave(key, f, s)
 		var none V
 		return none, asError(m.op, ctx.Err())
 	}
 }
 
-// join waits for the flight of a key together with others, or starts it.
-func (m *memo[V]) join(lane budget.Lane, key string, load func(ctx context.Context) (V, error)) *flight[V] {
+// join waits for the flight of a key together with others, or starts it. A
+// flight that waits for its turn has a seat for each caller.
+func (m *memo[V]) join(ctx context.Context, key string, load func(ctx context.Context) (V, error)) (*flight[V], *seat[*flight[V]]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.flights[key]
 	if f == nil {
-		f = &flight[V]{left: make(chan struct{}), done: make(chan struct{})}
+		f = &flight[V]{turn: make(chan struct{}), left: make(chan struct{}), done: make(chan struct{})}
 		m.flights[key] = f
+		if m.turns == 0 || m.free > 0 {
+			m.free--
+			m.grantTurn(f)
+		}
+		lane, client := budget.LaneOf(ctx), budget.ClientOf(ctx)
 		go func() {
-			f.got = m.ask(lane, key, f, load)
+			f.got = m.ask(lane, client, key, f, load)
 			m.mu.Lock()
 			m.forget(key, f)
 			m.mu.Unlock()
@@ -99,14 +113,23 @@ func (m *memo[V]) join(lane budget.Lane, key string, load func(ctx context.Conte
 		}()
 	}
 	f.askers++
-	return f
+	if f.ready {
+		return f, nil
+	}
+	s := new(seat[*flight[V]])
+	m.waiting.push(budget.ClientOf(ctx), s, f)
+	f.seats = append(f.seats, s)
+	return f, s
 }
 
 // leave withdraws a caller; a question whose turn has not come goes with the
 // last of them.
-func (m *memo[V]) leave(key string, f *flight[V]) {
+func (m *memo[V]) leave(key string, f *flight[V], s *seat[*flight[V]]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if s != nil {
+		m.waiting.leave(s)
+	}
 	if f.askers--; f.askers == 0 && !f.asked {
 		m.forget(key, f)
 		close(f.left)
@@ -121,31 +144,62 @@ func (m *memo[V]) forget(key string, f *flight[V]) {
 }
 
 // await waits for the turn of a flight. If it returns true, the turn is to be
-// given back.
+// passed on.
 func (m *memo[V]) await(f *flight[V]) bool {
-	if m.turns != nil {
-		select {
-		case m.turns <- struct{}{}:
-		case <-f.left:
-			return false
-		case <-m.life.ctx.Done():
-			return false
-		}
+	select {
+	case <-f.turn:
+	case <-f.left:
+	case <-m.life.ctx.Done():
 	}
 	m.mu.Lock()
-	f.asked = f.askers > 0
+	f.asked = f.ready && f.askers > 0
+	asked := f.asked
 	m.mu.Unlock()
-	if !f.asked {
-		m.pass()
+	if !asked {
+		m.drop(f)
 	}
-	return f.asked
+	return asked
+}
+
+// drop gives up what a flight that is not asked has: its turn or its seats.
+func (m *memo[V]) drop(f *flight[V]) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f.ready {
+		m.passTurn()
+	} else {
+		m.rise(f)
+	}
 }
 
 // pass gives a turn to the next.
 func (m *memo[V]) pass() {
-	if m.turns != nil {
-		<-m.turns
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.passTurn()
+}
+
+// passTurn is pass for who holds mu.
+func (m *memo[V]) passTurn() {
+	if m.waiting.empty() {
+		m.free++
+		return
 	}
+	m.grantTurn(m.waiting.turn())
+}
+
+func (m *memo[V]) grantTurn(f *flight[V]) {
+	m.rise(f)
+	f.ready = true
+	close(f.turn)
+}
+
+// rise gives up the seats of a flight.
+func (m *memo[V]) rise(f *flight[V]) {
+	for _, s := range f.seats {
+		m.waiting.leave(s)
+	}
+	f.seats = nil
 }
 
 // recall returns what is remembered and still holds. It does not allocate.
@@ -168,9 +222,10 @@ func (r remembered[V]) result() (V, error) {
 	return r.value, nil
 }
 
-func (m *memo[V]) ask(lane budget.Lane, key string, f *flight[V], load func(ctx context.Context) (V, error)) remembered[V] {
+func (m *memo[V]) ask(lane budget.Lane, client, key string, f *flight[V], load func(ctx context.Context) (V, error)) remembered[V] {
 	closed := remembered[V]{err: &Error{Op: m.op, Kind: KindUnavailable, Err: errClosed}}
 	if !m.life.enter() {
+		m.drop(f)
 		return closed
 	}
 	defer m.life.leave()
@@ -187,7 +242,8 @@ func (m *memo[V]) ask(lane budget.Lane, key string, f *flight[V], load func(ctx 
 		r.err = asError(m.op, hidden)
 		return r
 	}
-	ctx, cancel := context.WithTimeout(budget.WithLane(m.life.ctx, lane), m.timeout)
+	ctx := budget.WithClient(budget.WithLane(m.life.ctx, lane), client)
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	value, err := load(ctx)
 	if err == nil {

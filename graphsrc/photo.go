@@ -23,7 +23,7 @@ func newPhotos(o *Options, life *lifetime, g *grant) (*memo[Photo], error) {
 	return newMemo(&memo[Photo]{
 		op: "get photo", life: life, clk: o.Clock, timeout: o.Timeout,
 		ttl: o.PhotoTTL, negative: o.PhotoNegativeTTL, forbidden: hideFor,
-		grant: g, turns: make(chan struct{}, maxPhotoRequests),
+		grant: g, turns: maxPhotoRequests,
 	}, o.PhotoCacheBytes, func(p Photo) int { return photoOverhead + len(p.Content) })
 }
 

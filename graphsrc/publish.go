@@ -33,7 +33,7 @@ func (s *Source) Publish(ctx context.Context, id string, action mapping.GraphAct
 		return err
 	}
 	s.coalescer.outdate(k)
-	if s.watch.urge(k) {
+	if s.watch.urge(k, s.clk.Now()) {
 		s.looker.wake()
 	}
 	return nil
@@ -180,7 +180,7 @@ func (c *coalescer) outdate(k userKey) {
 			return
 		}
 		w := &waiter{pending: 1, done: make(chan struct{})}
-		one.waiters = append(one.waiters, w)
+		one.waiters = append(one.waiters, asker{waiter: w})
 		c.mu.Unlock()
 		<-w.done
 	}
@@ -198,7 +198,7 @@ func (c *coalescer) supersede(one *call) {
 	one.waiters, one.next = nil, next
 	c.calls[one.key] = next
 	c.enqueue(next, one.lane)
-	c.wake(one.lane, c.clk.Now())
+	c.wake(one.lane)
 }
 
 // current is the call that those who joined a call wait for. The caller holds mu.

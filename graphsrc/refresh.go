@@ -23,14 +23,15 @@ const (
 	maxRefreshPause = time.Minute
 )
 
-// refresher reads everybody who is watched once per interval, oldest first.
+// refresher reads everybody who is watched, again and again, each as often as
+// the plan says.
 //
-// With n people a sweep is B = ⌈n/650⌉ requests of ⌈n/B⌉ ids, and takes the
-// interval I = max(floor, B/rate): one request every I/B, all day long. There
-// is no beginning or end of a sweep to wait for: each step looks at how many
-// are watched now and takes as many from the front of the order as keep the
-// pace. Everything the lane sends counts against the rate, repetitions and
-// bisections too, so refreshing never has more than its share.
+// There is one request every step of the plan, all day long, and no beginning
+// or end of a sweep to wait for: each step looks at how many are watched now and
+// takes those who are due first. With tiers it takes as many as a request
+// holds: whoever of all tiers is next fills it up. Everything the lane sends
+// counts against the rate, repetitions and bisections too, so refreshing never
+// has more than its share.
 //
 // A step that comes late is not made up for. A batch that failed is at the
 // front again, and the next step takes it at its own time. When Graph hangs,
@@ -58,9 +59,9 @@ type refresher struct {
 
 	// What follows belongs to run.
 	last    time.Time // when the last step was due
-	sentAt  time.Time // when it was taken
-	sent    uint64    // requests of the lane before it
-	covered int       // people asked for in this sweep
+	swept   time.Time // when the last sweep was complete
+	paid    int64     // requests of the lane that steps have paid for
+	covered int       // readings of this sweep
 	logged  time.Duration
 	behind  bool
 }
@@ -73,25 +74,14 @@ func newRefresher(o *Options, c *coalescer, list *watchlist) *refresher {
 	}
 }
 
-// plan is how everybody is read.
-type plan struct {
-	people   int
-	batches  int           // requests per sweep
-	interval time.Duration // length of a sweep
-}
-
-// step is the time between two requests.
-func (p *plan) step() time.Duration { return p.interval / time.Duration(max(p.batches, 1)) }
-
-// size is how many people a request asks for.
-func (p *plan) size() int { return (p.people + p.batches - 1) / max(p.batches, 1) }
-
-func batchesOf(people int) int { return (people + maxBatch - 1) / maxBatch }
-
 func (r *refresher) plan() plan {
-	p := plan{people: r.list.size()}
+	p := plan{counts: r.list.count(), floor: r.floor}
+	for _, n := range p.counts {
+		p.people += n
+	}
 	p.batches = batchesOf(p.people)
 	p.interval = max(r.floor, r.worth(p.batches))
+	p.share(r.ceiling)
 	return p
 }
 
@@ -113,18 +103,18 @@ func (r *refresher) replan() {
 
 // run refreshes until ctx ends.
 func (r *refresher) run(ctx context.Context) {
-	pace := &r.coalescer.cache.pace
-	defer pace.Store(0)
+	cache := r.coalescer.cache
+	defer cache.paced(nil)
 	for ctx.Err() == nil {
 		p := r.plan()
 		r.batches.Store(int64(p.batches))
 		if batchesOf(r.list.size()) != p.batches {
 			continue // replan may have compared with what stood before
 		}
-		pace.Store(int64(p.interval))
+		cache.paced(&p)
 		r.report(&p)
 		if p.people == 0 {
-			r.last = time.Time{}
+			r.last, r.covered = time.Time{}, 0
 			select {
 			case <-r.wake:
 			case <-ctx.Done():
@@ -134,6 +124,7 @@ func (r *refresher) run(ctx context.Context) {
 		if r.last.IsZero() {
 			// Whoever is watched first has just been looked at.
 			r.last = r.clk.Now()
+			r.swept = r.last
 		}
 		if wait := r.due(&p).Sub(r.clk.Now()); wait > 0 {
 			r.sleep(ctx, wait)
@@ -149,18 +140,28 @@ func (r *refresher) run(ctx context.Context) {
 
 // due is when the next step is to be taken.
 func (r *refresher) due(p *plan) time.Time {
-	at := r.last.Add(p.step())
-	if !r.sentAt.IsZero() {
-		// What the last batch cost beyond one request delays the next.
-		sent := r.coalescer.stats.sweepRequests.Load() - r.sent
-		if t := r.sentAt.Add(r.worth(int(sent))); t.After(at) {
-			at = t
-		}
-	}
+	at := r.last.Add(p.step() + r.worth(max(r.debt(), 0)))
 	if t := r.coalescer.cache.epoch.Add(time.Duration(r.hold.Load())); t.After(at) {
 		at = t
 	}
 	return at
+}
+
+// debt is how many more requests the lane has sent than steps were taken: halves
+// of refused batches and repetitions. It is below zero while answers are out, and
+// where batches travel with requests of other lanes.
+func (r *refresher) debt() int {
+	return int(int64(r.coalescer.stats.sweepRequests.Load()) - r.paid)
+}
+
+// settle has the next step pay for what those before it cost more than a request
+// each. What they cost less is no credit, beyond those that may be under way.
+func (r *refresher) settle() {
+	debt := r.debt()
+	if debt > 0 {
+		r.last = r.last.Add(r.worth(debt))
+	}
+	r.paid += int64(max(debt, 0) + min(debt+maxInFlight, 0) + 1)
 }
 
 // sleep waits, or returns earlier when the plan changes.
@@ -179,16 +180,17 @@ func (r *refresher) sleep(ctx context.Context, d time.Duration) {
 // back.
 func (r *refresher) step(ctx context.Context, p *plan) {
 	now := r.clk.Now()
+	r.settle()
 	r.last = r.last.Add(p.step())
 	if now.Sub(r.last) >= p.step() {
 		r.last = now // late for good: go on from here
 	}
-	r.sentAt, r.sent = now, r.coalescer.stats.sweepRequests.Load()
-	size := max(p.size()>>r.failing.Load(), 1)
-	keys := r.list.take(size, now)
-	if r.covered += size; r.covered >= p.people {
+	keys, seen := r.list.take(max(p.fill()>>r.failing.Load(), 1), p, now)
+	if r.covered += seen; r.covered >= p.people {
 		r.covered = 0
 		r.coalescer.stats.sweeps.Add(1)
+		r.coalescer.stats.sweepTime.Store(int64(now.Sub(r.swept)))
+		r.swept = now
 	}
 	if len(keys) == 0 {
 		<-r.slots
@@ -199,7 +201,7 @@ func (r *refresher) step(ctx context.Context, p *plan) {
 		defer r.life.leave()
 		err := r.coalescer.renew(ctx, budget.Refresh, keys, max(r.coalescer.timeout, p.interval))
 		if err != nil && len(keys) < p.size() && len(keys) == 1 {
-			r.list.pass(keys[0])
+			r.list.pass(keys[0], r.clk.Now())
 		}
 		r.list.giveBack(keys)
 		if ctx.Err() == nil {
@@ -245,7 +247,8 @@ func (r *refresher) report(p *plan) {
 	if p.interval >= 2*r.logged || 2*p.interval <= r.logged {
 		r.logged = p.interval
 		r.log.Info("presence is refreshed at another interval",
-			"interval", p.interval, "watched", p.people, "requests_per_sweep", p.batches)
+			"interval", p.interval, "hot", p.tiers[tierHot], "quiet", p.tiers[tierQuiet],
+			"watched", p.people, "requests_per_sweep", p.batches)
 	}
 	switch {
 	case p.interval > r.ceiling && !r.behind:

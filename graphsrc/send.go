@@ -156,7 +156,7 @@ func (c *coalescer) readmit(ln budget.Lane, calls []*call) (*budget.Permit, erro
 		}
 	}
 	c.mu.Unlock()
-	ctx, cancel := context.WithDeadline(c.life.ctx, until)
+	ctx, cancel := context.WithDeadline(budget.WithClient(c.life.ctx, presenceClient), until)
 	defer cancel()
 	return c.permits.Acquire(ctx, ln)
 }
@@ -218,7 +218,7 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 // changes of one person are reported one after the other.
 func (c *coalescer) settle(calls []*call, answer []Presence) {
 	c.claim(calls)
-	l := lesson{at: c.clk.Now()}
+	l := lesson{at: c.clk.Now(), size: len(calls)}
 	index := make(map[userKey]int, len(calls))
 	for i, one := range calls {
 		index[one.key] = i
@@ -263,7 +263,8 @@ func (c *coalescer) claim(calls []*call) {
 // lesson is what one answer says about people who are watched.
 type lesson struct {
 	at      time.Time
-	read    []userKey
+	size    int // at most so many people
+	read    []heard
 	changes []Change
 }
 
@@ -273,7 +274,10 @@ func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) recor
 	if !after.watched {
 		return after
 	}
-	l.read = append(l.read, k)
+	if l.read == nil {
+		l.read = make([]heard, 0, l.size)
+	}
+	l.read = append(l.read, heard{k, after.tier})
 	if changed {
 		id := k.String()
 		one := Change{ID: id, First: !before.known, After: c.cache.reading(id, &after, false)}
@@ -287,7 +291,7 @@ func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) recor
 
 // teach passes on what was learned, when all of it is in the cache.
 func (c *coalescer) teach(l *lesson) {
-	c.watch.read(l.read)
+	c.watch.read(l.read, l.at)
 	if len(l.changes) > 0 {
 		c.tell(l.changes)
 	}
@@ -299,7 +303,7 @@ func (c *coalescer) quarantine(one *call, err *Error) {
 		return
 	}
 	c.stats.quarantined.Add(1)
-	l := lesson{at: c.clk.Now()}
+	l := lesson{at: c.clk.Now(), size: 1}
 	rec := c.learn(&l, one.key, unknownPresence(), true)
 	c.teach(&l)
 	if err.Kind == KindNotFound && rec.words.unknown() {

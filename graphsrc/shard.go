@@ -29,12 +29,15 @@ type slot struct {
 	key  userKey
 	rec  record
 	used atomic.Bool
+	// asked is when a client last asked for the person, see cache.second.
+	asked atomic.Uint32
 }
 
-// set makes sl what o is. A slot has an atomic and must not be copied otherwise.
+// set makes sl what o is. A slot has atomics and must not be copied otherwise.
 func (sl *slot) set(o *slot) {
 	sl.key, sl.rec = o.key, o.rec
 	sl.used.Store(o.used.Load())
+	sl.asked.Store(o.asked.Load())
 }
 
 // claim finds a person's slot, or takes one for them, evicting if need be. The
@@ -62,6 +65,7 @@ func (s *shard) claim(k userKey) *slot {
 	// Unused until it is read again: the hand comes back to it only after a
 	// whole round, and people in use must outlive passers-by.
 	sl.used.Store(false)
+	sl.asked.Store(0)
 	s.index[k] = uint32(i)
 	return sl
 }
@@ -113,8 +117,8 @@ func (s *shard) remove(i int) {
 	s.slots = slots
 }
 
-// pin keeps a person from being evicted, and returns what was known of them.
-func (c *cache) pin(k userKey) record {
+// pin keeps a person from being evicted, and returns what is known of them.
+func (c *cache) pin(k userKey, now time.Time) record {
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,14 +129,14 @@ func (c *cache) pin(k userKey) record {
 		s.index[k] = at
 		s.unread++
 	}
-	before := s.slots[at].rec
-	if before.watched {
-		return before
+	if s.slots[at].rec.watched {
+		return s.slots[at].rec
 	}
 	s.swap(int(at), s.pinned)
-	s.slots[s.pinned].rec.watched = true
+	sl := &s.slots[s.pinned]
+	sl.rec.watched, sl.rec.tier = true, c.tierOf(sl, c.second(now))
 	s.pinned++
-	return before
+	return sl.rec
 }
 
 // unpin makes a person ordinary again: one of those who are evicted when the
@@ -173,12 +177,11 @@ func (c *cache) size() int {
 	return n
 }
 
-// ages returns how old the readings of watched people are at most and on
-// average. People without a reading, and those whom Graph refuses and who are
-// left alone for that, do not count. It looks at every watched person, one
-// shard after the other: some 20 ms for a million.
-func (c *cache) ages(now time.Time) (oldest, mean time.Duration) {
-	var n int
+// ages counts how old the readings of watched people are, and returns their
+// mean. People without a reading, and those whom Graph refuses and who are left
+// alone for that, do not count. It looks at every watched person, one shard
+// after the other: some 20 ms for a million.
+func (c *cache) ages(now time.Time) (all Ages, mean time.Duration) {
 	var sum float64
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -189,14 +192,13 @@ func (c *cache) ages(now time.Time) (oldest, mean time.Duration) {
 				continue
 			}
 			age := c.age(r, now)
-			oldest = max(oldest, age)
+			all.add(age)
 			sum += float64(age)
-			n++
 		}
 		s.mu.RUnlock()
 	}
-	if n > 0 {
-		mean = time.Duration(sum / float64(n))
+	if all.n > 0 {
+		mean = time.Duration(sum / float64(all.n))
 	}
-	return oldest, mean
+	return all, mean
 }

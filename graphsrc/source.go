@@ -28,8 +28,9 @@ type Options struct {
 	Stale time.Duration
 	// CacheSize is the most people whose presence is remembered. Default 100,000.
 	CacheSize int
-	// BatchWindow is how long a busy lane collects ids before a request
-	// leaves. Default 5 ms.
+	// BatchWindow is how far apart the requests of a lane are at least: what is
+	// asked for meanwhile leaves as one. They are further apart where the budget
+	// is scarce. Default 5 ms.
 	BatchWindow time.Duration
 	// Timeout bounds one request, and the wait of a caller without a nearer
 	// deadline. Default 10 s.
@@ -41,9 +42,10 @@ type Options struct {
 	// WatchFloor is the shortest interval at which a watched person is read.
 	// Default Fresh.
 	WatchFloor time.Duration
-	// WatchCeiling is the interval above which there are too many people for
-	// the budget, which still wins: it is logged and shows in Stats. Not less
-	// than WatchFloor. Default 5 min.
+	// WatchCeiling is the longest interval for somebody who is read less often
+	// so that others can be read more often. When even equal intervals are above
+	// it there are too many people for the budget, which still wins: it is logged
+	// and shows in Stats. Not less than WatchFloor. Default 5 min.
 	WatchCeiling time.Duration
 	// RefreshRate is how many requests per second refreshing may make, more
 	// than 0. Default 22.5, half the rate of the default budget.
@@ -194,7 +196,7 @@ func New(o Options) (*Source, error) {
 	}
 	s := &Source{graph: o.Graph, clk: o.Clock, stale: o.Stale, timeout: o.Timeout, life: newLifetime(), grants: newGrants(o.Clock, o.Logger)}
 	s.cache = newCache(o.CacheSize, o.Fresh, o.Clock.Now(), &s.counters)
-	s.cache.stale = o.Stale
+	s.cache.stale, s.cache.floor = o.Stale, o.WatchFloor
 	s.watch = newWatchlist(s.cache)
 	if o.OnChange != nil {
 		s.Notify(o.OnChange)
@@ -289,10 +291,10 @@ func (s *Source) Presence(ctx context.Context, id string) (Reading, error) {
 	}
 	id = strings.ToLower(id)
 	now := s.clk.Now()
-	rec, known := s.cache.get(k)
+	rec, known := s.recall(ctx, k, now)
 	if known && s.cache.isFresh(&rec, now) {
 		s.counters.hits.Add(1)
-		return s.shown(id, &rec)
+		return s.shown(id, &rec, now)
 	}
 	s.counters.misses.Add(1)
 	if known && s.cache.age(&rec, now) < s.stale {
@@ -320,9 +322,9 @@ func (s *Source) Presences(ctx context.Context, ids []string) []Result {
 			out[i].Err = invalidID("get presence", id)
 			continue
 		}
-		if rec, ok := s.cache.get(k); ok && s.cache.isFresh(&rec, now) {
+		if rec, ok := s.recall(ctx, k, now); ok && s.cache.isFresh(&rec, now) {
 			s.counters.hits.Add(1)
-			out[i].Reading, out[i].Err = s.shown(strings.ToLower(id), &rec)
+			out[i].Reading, out[i].Err = s.shown(strings.ToLower(id), &rec, now)
 			continue
 		}
 		s.counters.misses.Add(1)
@@ -346,17 +348,32 @@ func (s *Source) Presences(ctx context.Context, ids []string) []Result {
 	return out
 }
 
+// recall returns what is known of somebody a caller asks for. Who is asked for by
+// a client is read more often from now on, if watched.
+func (s *Source) recall(ctx context.Context, k userKey, now time.Time) (rec record, known bool) {
+	if budget.LaneOf(ctx) != budget.Interactive {
+		return s.cache.get(k)
+	}
+	rec, known, stir := s.cache.ask(k, now)
+	if stir {
+		s.watch.stir(k, now)
+	}
+	return rec, known
+}
+
 // conclude shows the outcome of asking to a caller; after a failure, what is
 // known if it is not too old.
 func (s *Source) conclude(k userKey, id string, got outcome) (Reading, error) {
 	if got.err == nil {
-		return s.shown(id, &got.rec)
+		return s.shown(id, &got.rec, s.clk.Now())
 	}
 	err := asError("get presence", got.err)
 	// A caller who has left is told so; anyone else may get what is known.
 	if !errors.Is(err, context.Canceled) {
-		if rec, ok := s.cache.get(k); ok && s.cache.age(&rec, s.clk.Now()) < s.stale {
+		now := s.clk.Now()
+		if rec, ok := s.cache.get(k); ok && s.cache.age(&rec, now) < s.stale {
 			s.counters.stale.Add(1)
+			s.counters.served.add(s.cache.age(&rec, now))
 			return s.cache.reading(id, &rec, true), nil
 		}
 	}
@@ -368,10 +385,11 @@ func (s *Source) conclude(k userKey, id string, got outcome) (Reading, error) {
 const staleWait = 2 * time.Second
 
 // shown is the outcome for a caller of a record that need not be asked for.
-func (s *Source) shown(id string, rec *record) (Reading, error) {
+func (s *Source) shown(id string, rec *record, now time.Time) (Reading, error) {
 	if rec.absent {
 		return Reading{}, &Error{Op: "get presence", Kind: KindNotFound, Message: "Graph knows no presence of this person"}
 	}
+	s.counters.served.add(s.cache.age(rec, now))
 	return s.cache.reading(id, rec, false), nil
 }
 

@@ -46,8 +46,8 @@ const watchBurst = 256
 //
 // People whose reading is not fresh are read at once in the first-look lane. A
 // watched person stays in the cache whatever its size, is read once per
-// interval between Start and Close, and counts as fresh for Presence as long
-// as that is in time.
+// interval of the tier they are in (see the package comment) between Start and
+// Close, and counts as fresh for Presence for 1.5 sweeps.
 func (s *Source) Watch(ids ...string) {
 	look := false
 	s.eachKey(ids, func(keys []userKey, now time.Time) {

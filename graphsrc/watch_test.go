@@ -336,7 +336,7 @@ func TestNobodyAsksForThoseWhoLeft(t *testing.T) {
 		s, d := watching(t, n, &fakeBudget{}, nil)
 		s.Watch(people(0, 2000)...)
 		s.Watch(id(7), id(7), id(8), "nonsense")
-		wait(30 * time.Second)
+		wait(31 * time.Second) // between two requests
 		s.Unwatch(people(0, 2000)...)
 		s.Unwatch(id(7), id(5000), "nonsense")
 		require.Equal(t, 2, s.Stats().Watched)

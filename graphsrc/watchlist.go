@@ -8,18 +8,24 @@ import (
 
 // watchlist is who is watched, how often, and whose turn it is to be read.
 //
-//	        ┌───────────── not fresh ──▶ urgent ──▶ takeUrgent ─┐
-//	add ────┤                                                   ▼
-//	        └─ fresh ──▶ order ──▶ take ─────────────────────▶ away
-//	               front: oldest                                │
-//	                 ▲  ▲ back ◀─────── read ───────────────────┤
-//	                 └──┴ front ◀────── giveBack (failed) ──────┘
+//	        ┌───────── not fresh ──▶ urgent ──▶ takeUrgent ────┐
+//	add ────┤                                                  ▼
+//	        └─ fresh ──▶ hot, normal, quiet, early ──▶ take ─▶ away
+//	                      ▲   by tier         ▲                │ │
+//	                      └───────────────────┼─── read ───────┘ │
+//	                                          └─ giveBack ───────┘ (failed)
 //
 // and urge takes somebody from any place to urgent.
 //
+// The queue of a tier is in the order in which people were read, so that its
+// head is the first of it to be due, one interval of the tier later. In early
+// are people who are due when they come: those who join with a reading that is
+// not young, who are asked for and have not been read for long, or whose batch
+// has failed. Take looks at the heads only.
+//
 // Every person is in one place. The queues are linked through one slice, so
 // that joining, leaving and being read cost the same however many there are;
-// a person takes 32 bytes and an entry in the index.
+// a person takes 40 bytes and an entry in the index.
 type watchlist struct {
 	cache *cache // whoever is here is pinned there; its locks come after mu
 
@@ -27,26 +33,37 @@ type watchlist struct {
 	index   map[userKey]uint32
 	people  []watched // people[0] is nobody: the end of a queue
 	free    uint32    // unused entries, linked by next
-	order   queue
-	urgent  queue
-	looking bool // somebody empties urgent
+	queues  [placeCount]queue
+	tiers   [tierCount]int // how many are in each, wherever they are
+	looking bool           // somebody empties the queue of urgent
 }
 
 type watched struct {
 	key        userKey
+	since      int64 // when they came to the back of a queue; nanoseconds since the cache's epoch
 	prev, next uint32
 	watchers   uint32
 	place      place
+	tier       tier
 }
 
 // place is where a person is.
 type place uint8
 
 const (
-	placeAway   place = iota // being asked for
-	placeOrder               // waits for the sweep
-	placeUrgent              // waits for the first look
+	placeAway place = iota // being asked for
+	placeHot               // the queues of the tiers
+	placeNormal
+	placeQuiet
+	placeEarly  // due already
+	placeUrgent // waits for the first look
+	placeCount
 )
+
+// swept says that somebody waits for the sweep.
+func (p place) swept() bool { return p >= placeHot && p <= placeEarly }
+
+func placeOf(t tier) place { return placeHot + place(t) }
 
 type queue struct {
 	head, tail uint32
@@ -64,6 +81,13 @@ func (w *watchlist) size() int {
 	return len(w.index)
 }
 
+// count counts them by tier.
+func (w *watchlist) count() [tierCount]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tiers
+}
+
 // add adds a watcher to each key. It reports whether there is somebody to look
 // at first whom nobody is about to.
 func (w *watchlist) add(keys []userKey, now time.Time) (look bool) {
@@ -73,35 +97,61 @@ func (w *watchlist) add(keys []userKey, now time.Time) (look bool) {
 		i, ok := w.index[k]
 		if ok {
 			w.people[i].watchers++
-			if w.people[i].place != placeOrder {
+			if !w.people[i].place.swept() {
 				continue
 			}
-			// The loop may be late, or not running.
+			// The loop may be late, or not running, or the person quiet.
 			if rec, known := w.cache.get(k); !known || !w.cache.isFresh(&rec, now) {
-				w.unlink(i)
-				w.push(&w.urgent, i, placeUrgent)
+				w.move(i, placeUrgent, now)
 			}
 			continue
 		}
 		i = w.entry(k)
-		rec := w.cache.pin(k)
+		rec := w.cache.pin(k, now)
+		w.label(i, rec.tier)
+		age := w.cache.sinceAsked(&rec, now)
+		pace := time.Duration(w.cache.pace.Load())
 		switch {
-		case !rec.known || !w.cache.isFresh(&rec, now):
-			w.push(&w.urgent, i, placeUrgent)
-		case 2*w.cache.sinceAsked(&rec, now) >= time.Duration(w.cache.pace.Load()):
-			// Nearer to the oldest than to the youngest. At the back they would
-			// grow almost two intervals old.
-			w.pushFront(&w.order, i, placeOrder)
+		case !rec.known || !w.cache.isFresh(&rec, now) || pace > 0 && age >= pace:
+			w.move(i, placeUrgent, now)
+		case 2*age >= time.Duration(w.cache.paces[tierHot].Load()):
+			w.move(i, placeEarly, now)
 		default:
-			w.push(&w.order, i, placeOrder)
+			// Behind people of the same age, or a little older.
+			w.move(i, placeHot, now)
 		}
 	}
 	return w.startLooking()
 }
 
+// stir makes somebody hot for whom a client has asked.
+func (w *watchlist) stir(k userKey, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, ok := w.index[k]
+	if !ok || w.people[i].tier == tierHot {
+		return
+	}
+	w.label(i, tierHot)
+	p := &w.people[i]
+	if !p.place.swept() || p.place == placeEarly || p.place == placeHot {
+		return
+	}
+	hot := w.cache.paces[tierHot].Load()
+	at := w.at(now)
+	switch {
+	case p.since+w.cache.paces[p.place-placeHot].Load() <= at+hot:
+		// They are due as soon where they are; so it is without tiers.
+	case 2*(at-p.since) >= hot && at-p.since >= int64(w.cache.floor):
+		w.move(i, placeEarly, now)
+	default:
+		w.move(i, placeHot, now)
+	}
+}
+
 // urge makes somebody who is watched the next to be looked at, whatever is known
 // of them. It reports like add.
-func (w *watchlist) urge(k userKey) (look bool) {
+func (w *watchlist) urge(k userKey, now time.Time) (look bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i, ok := w.index[k]
@@ -109,15 +159,14 @@ func (w *watchlist) urge(k userKey) (look bool) {
 		return false
 	}
 	if w.people[i].place != placeUrgent {
-		w.unlink(i)
-		w.push(&w.urgent, i, placeUrgent)
+		w.move(i, placeUrgent, now)
 	}
 	return w.startLooking()
 }
 
 // startLooking says that somebody must begin to empty urgent. The caller holds mu.
 func (w *watchlist) startLooking() bool {
-	if w.urgent.n == 0 || w.looking {
+	if w.queues[placeUrgent].n == 0 || w.looking {
 		return false
 	}
 	w.looking = true
@@ -137,6 +186,7 @@ func (w *watchlist) remove(keys []userKey) {
 			continue
 		}
 		w.unlink(i)
+		w.tiers[w.people[i].tier]--
 		delete(w.index, k)
 		w.people[i] = watched{next: w.free}
 		w.free = i
@@ -145,46 +195,84 @@ func (w *watchlist) remove(keys []userKey) {
 	}
 }
 
-// read notes that people have been read, by whomever: they go to the back.
-func (w *watchlist) read(keys []userKey) {
-	if len(keys) == 0 {
+// heard is somebody watched who has been read, and the tier they are in now.
+type heard struct {
+	key  userKey
+	tier tier
+}
+
+// read notes that people have been read, by whomever: they go to the back of
+// their tier.
+func (w *watchlist) read(people []heard, at time.Time) {
+	if len(people) == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, k := range keys {
-		if i, ok := w.index[k]; ok {
-			w.unlink(i)
-			w.push(&w.order, i, placeOrder)
+	for _, h := range people {
+		if i, ok := w.index[h.key]; ok {
+			w.label(i, h.tier)
+			w.move(i, placeOf(h.tier), at)
 		}
 	}
 }
 
-// take takes the next n people of the order. Those whom Graph refuses and who
-// are left alone for now keep their place in the round but are not asked for.
-func (w *watchlist) take(n int, now time.Time) []userKey {
+// take takes the n people who are due first by a plan, however long that may
+// still be; with tiers nobody whose turn was less than the floor ago. Those whom
+// Graph refuses and who are left alone for now keep their place in the round but
+// are not asked for: seen counts them too.
+func (w *watchlist) take(n int, p *plan, now time.Time) (keys []userKey, seen int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n = min(n, w.order.n)
-	keys := make([]userKey, 0, n)
+	waiting := 0
+	for at := placeHot; at <= placeEarly; at++ {
+		waiting += w.queues[at].n
+	}
+	n = min(n, waiting)
+	keys = make([]userKey, 0, n)
 	lone := 0
-	for range n {
-		i := w.order.head
-		w.unlink(i)
+	for ; seen < n; seen++ {
+		i := w.first(p, w.at(now))
+		if i == 0 {
+			break
+		}
 		k := w.people[i].key
 		if w.cache.suspects.Load() > 0 {
 			if rec, _ := w.cache.get(k); rec.strikes > 0 {
 				if lone == maxLone || w.cache.isFresh(&rec, now) {
-					w.push(&w.order, i, placeOrder)
+					w.move(i, placeOf(w.people[i].tier), now)
 					continue
 				}
 				lone++
 			}
 		}
-		w.people[i].place = placeAway
+		w.unlink(i)
 		keys = append(keys, k)
 	}
-	return keys
+	return keys, seen
+}
+
+// first is who is due first, 0 if nobody may be asked for. Of equals those who
+// came early go first, so that a batch that failed is together again.
+func (w *watchlist) first(p *plan, at int64) (first uint32) {
+	var earliest int64
+	for q := placeEarly; q >= placeHot; q-- {
+		i := w.queues[q].head
+		if i == 0 {
+			continue
+		}
+		due := w.people[i].since
+		if q != placeEarly {
+			if p.tiered() && at-due < int64(p.floor) {
+				continue
+			}
+			due += int64(p.tiers[q-placeHot])
+		}
+		if first == 0 || due < earliest {
+			first, earliest = i, due
+		}
+	}
+	return first
 }
 
 // takeUrgent takes up to n people who wait for their first look. If there is
@@ -192,14 +280,14 @@ func (w *watchlist) take(n int, now time.Time) []userKey {
 func (w *watchlist) takeUrgent(n int) []userKey {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n = min(n, w.urgent.n)
+	n = min(n, w.queues[placeUrgent].n)
 	if n == 0 {
 		w.looking = false
 		return nil
 	}
 	keys := make([]userKey, 0, n)
 	for range n {
-		i := w.urgent.head
+		i := w.queues[placeUrgent].head
 		w.unlink(i)
 		keys = append(keys, w.people[i].key)
 	}
@@ -227,18 +315,37 @@ func (w *watchlist) giveBack(keys []userKey) {
 	defer w.mu.Unlock()
 	for _, k := range slices.Backward(keys) {
 		if i, ok := w.index[k]; ok && w.people[i].place == placeAway {
-			w.pushFront(&w.order, i, placeOrder)
+			w.pushFront(i, placeEarly)
 		}
 	}
 }
 
-// pass lets others go first: somebody who is still away goes to the back.
-func (w *watchlist) pass(k userKey) {
+// pass lets others go first: somebody who is still away goes to the back of
+// those who wait longest, whatever their tier.
+func (w *watchlist) pass(k userKey, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if i, ok := w.index[k]; ok && w.people[i].place == placeAway {
-		w.push(&w.order, i, placeOrder)
+		w.move(i, placeQuiet, now)
 	}
+}
+
+// at is a time as the list keeps it.
+func (w *watchlist) at(t time.Time) int64 { return int64(t.Sub(w.cache.epoch)) }
+
+// label puts somebody in a tier, and leaves them where they are.
+func (w *watchlist) label(i uint32, t tier) {
+	p := &w.people[i]
+	w.tiers[p.tier]--
+	w.tiers[t]++
+	p.tier = t
+}
+
+// move takes somebody from where they are to the back of a queue.
+func (w *watchlist) move(i uint32, to place, now time.Time) {
+	w.unlink(i)
+	w.people[i].since = w.at(now)
+	w.push(i, to)
 }
 
 // entry makes an entry for somebody new, in no queue.
@@ -250,14 +357,15 @@ func (w *watchlist) entry(k userKey) uint32 {
 		i = uint32(len(w.people))
 		w.people = append(w.people, watched{})
 	}
-	w.people[i] = watched{key: k, watchers: 1}
+	w.people[i] = watched{key: k, watchers: 1, tier: tierNormal}
+	w.tiers[tierNormal]++
 	w.index[k] = i
 	return i
 }
 
 // push puts somebody who is in no queue at the end of one.
-func (w *watchlist) push(q *queue, i uint32, at place) {
-	p := &w.people[i]
+func (w *watchlist) push(i uint32, at place) {
+	p, q := &w.people[i], &w.queues[at]
 	p.prev, p.next, p.place = q.tail, 0, at
 	if q.tail == 0 {
 		q.head = i
@@ -268,8 +376,8 @@ func (w *watchlist) push(q *queue, i uint32, at place) {
 	q.n++
 }
 
-func (w *watchlist) pushFront(q *queue, i uint32, at place) {
-	p := &w.people[i]
+func (w *watchlist) pushFront(i uint32, at place) {
+	p, q := &w.people[i], &w.queues[at]
 	p.prev, p.next, p.place = 0, q.head, at
 	if q.head == 0 {
 		q.tail = i
@@ -283,15 +391,10 @@ func (w *watchlist) pushFront(q *queue, i uint32, at place) {
 // unlink takes somebody out of the queue they are in, if they are in one.
 func (w *watchlist) unlink(i uint32) {
 	p := &w.people[i]
-	var q *queue
-	switch p.place {
-	case placeOrder:
-		q = &w.order
-	case placeUrgent:
-		q = &w.urgent
-	default:
+	if p.place == placeAway {
 		return
 	}
+	q := &w.queues[p.place]
 	if p.prev == 0 {
 		q.head = p.next
 	} else {
@@ -311,24 +414,24 @@ func (w *watchlist) shrink() {
 	if len(w.people) <= minShrink || len(w.index) >= len(w.people)/4 {
 		return
 	}
-	old, order, urgent := w.people, w.order, w.urgent
+	old, queues := w.people, w.queues
 	w.people = make([]watched, 1, 2*len(w.index)+1)
 	w.index = make(map[userKey]uint32, len(w.index))
-	w.free, w.order, w.urgent = 0, queue{}, queue{}
-	move := func(p *watched) uint32 {
+	w.free, w.queues, w.tiers = 0, [placeCount]queue{}, [tierCount]int{}
+	keep := func(p *watched) uint32 {
 		i := w.entry(p.key)
-		w.people[i].watchers = p.watchers
+		w.label(i, p.tier)
+		w.people[i].watchers, w.people[i].since = p.watchers, p.since
 		return i
 	}
-	for i := order.head; i != 0; i = old[i].next {
-		w.push(&w.order, move(&old[i]), placeOrder)
-	}
-	for i := urgent.head; i != 0; i = old[i].next {
-		w.push(&w.urgent, move(&old[i]), placeUrgent)
+	for at := placeHot; at < placeCount; at++ {
+		for i := queues[at].head; i != 0; i = old[i].next {
+			w.push(keep(&old[i]), at)
+		}
 	}
 	for i := range old {
 		if old[i].watchers > 0 && old[i].place == placeAway {
-			move(&old[i])
+			keep(&old[i])
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,8 +25,9 @@ func (w *watchlist) check(watchers map[userKey]int) string {
 		return fmt.Sprintf("%d people, want %d", len(w.index), len(watchers))
 	}
 	places := make(map[userKey]place)
-	for at, q := range map[place]*queue{placeOrder: &w.order, placeUrgent: &w.urgent} {
-		n, before := 0, uint32(0)
+	tiers := [tierCount]int{}
+	for at := placeHot; at < placeCount; at++ {
+		n, before, q := 0, uint32(0), &w.queues[at]
 		for i := q.head; i != 0; i = w.people[i].next {
 			p := &w.people[i]
 			if _, twice := places[p.key]; twice || p.place != at || p.prev != before || w.index[p.key] != i {
@@ -41,9 +43,13 @@ func (w *watchlist) check(watchers map[userKey]int) string {
 	for k, want := range watchers {
 		p := &w.people[w.index[k]]
 		_, queued := places[k]
+		tiers[p.tier]++
 		if p.key != k || int(p.watchers) != want || queued == (p.place == placeAway) {
 			return fmt.Sprintf("%+v, want %d watchers", *p, want)
 		}
+	}
+	if tiers != w.tiers {
+		return fmt.Sprintf("tiers of %v count %v", tiers, w.tiers)
 	}
 	pinned, unread := 0, 0
 	var suspects int64
@@ -75,7 +81,14 @@ func TestTheWatchlistHoldsWhateverIsDoneToIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		epoch := time.Unix(0, 0)
 		c := newCache(rapid.IntRange(1, 8).Draw(t, "cache size"), 20*time.Second, epoch, &counters{})
-		c.pace.Store(int64(rapid.SampledFrom([]time.Duration{0, 20 * time.Second, time.Minute}).Draw(t, "pace")))
+		plan := &plan{floor: 20 * time.Second, interval: 20 * time.Second}
+		if rapid.Bool().Draw(t, "scarce") {
+			plan.interval = time.Minute
+		}
+		plan.divide(plan.interval/2, 2*plan.interval)
+		if rapid.Bool().Draw(t, "refreshed") {
+			c.paced(plan)
+		}
 		w := newWatchlist(c)
 		watchers := make(map[userKey]int)
 		now := epoch
@@ -89,7 +102,7 @@ func TestTheWatchlistHoldsWhateverIsDoneToIt(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 15).Draw(t, "seconds")) * time.Second)
-			switch rapid.IntRange(0, 6).Draw(t, "step") {
+			switch rapid.IntRange(0, 7).Draw(t, "step") {
 			case 0:
 				keys := some()
 				for _, k := range keys {
@@ -107,12 +120,17 @@ func TestTheWatchlistHoldsWhateverIsDoneToIt(t *testing.T) {
 			case 2, 3:
 				keys := some()
 				p := available("")
+				var read []heard
 				for _, k := range keys {
-					c.apply(k, &p, now, rapid.IntRange(0, 3).Draw(t, "refused") == 0)
+					_, rec, _ := c.apply(k, &p, now, rapid.IntRange(0, 3).Draw(t, "refused") == 0)
+					read = append(read, heard{k, rec.tier})
 				}
-				w.read(keys)
+				w.read(read, now)
 			case 4:
-				away = append(away, w.take(rapid.IntRange(0, 5).Draw(t, "n"), now))
+				keys, _ := w.take(rapid.IntRange(0, 5).Draw(t, "n"), plan, now)
+				away = append(away, keys)
+			case 7:
+				w.stir(some()[0], now)
 			case 5:
 				away = append(away, w.takeUrgent(rapid.IntRange(1, 5).Draw(t, "n")))
 			case 6:
@@ -145,7 +163,7 @@ func TestMemoryIsGivenBackWhenACrowdHasLeft(t *testing.T) {
 	}
 	w.add(keys, epoch)
 	require.Empty(t, w.check(watchers))
-	w.take(100, epoch)
+	w.take(100, &plan{}, epoch)
 	w.remove(keys[10:])
 	for _, k := range keys[10:] {
 		delete(watchers, k)
@@ -171,17 +189,28 @@ func TestTheOldestAreNextAndFailuresStayInFront(t *testing.T) {
 		c.apply(keys[i], &p, epoch, false)
 		w.add(keys[i:], epoch)
 	}
-	take := func(n int) []userKey { return w.take(n, epoch) }
-	w.read(keys)
+	now := epoch
+	take := func(n int) []userKey {
+		now = now.Add(time.Second)
+		taken, _ := w.take(n, &plan{}, now)
+		return taken
+	}
+	read := func(keys []userKey) {
+		now = now.Add(time.Second)
+		for _, k := range keys {
+			w.read([]heard{{k, tierNormal}}, now)
+		}
+	}
+	read(keys)
 	first := take(3)
 	require.Equal(t, keys[:3], first)
 	second := take(3)
 	require.Equal(t, keys[3:6], second)
 	w.giveBack(second)
-	w.read(first)
+	read(first)
 	third := take(4)
 	require.Equal(t, keys[3:7], third)
-	w.pass(third[0])
+	w.pass(third[0], now)
 	w.giveBack(third)
 	require.Equal(t, slices.Concat(keys[4:], first, keys[3:4]), take(20))
 }
@@ -189,7 +218,9 @@ func TestTheOldestAreNextAndFailuresStayInFront(t *testing.T) {
 func TestSomebodyNewJoinsTheOrderByTheAgeOfTheirReading(t *testing.T) {
 	epoch := time.Unix(0, 0)
 	c := newCache(100, 20*time.Second, epoch, &counters{})
-	c.pace.Store(int64(20 * time.Second))
+	plan := &plan{floor: 20 * time.Second, interval: 20 * time.Second}
+	plan.divide(plan.floor, plan.floor)
+	c.paced(plan)
 	w := newWatchlist(c)
 	p := available("")
 	var keys []userKey
@@ -201,7 +232,8 @@ func TestSomebodyNewJoinsTheOrderByTheAgeOfTheirReading(t *testing.T) {
 	require.False(t, w.add(keys[:3], now), "all are fresh")
 	require.True(t, w.add([]userKey{{99}}, now), "somebody unknown")
 	w.add(keys[3:], now)
-	require.Equal(t, []userKey{keys[3], keys[2], keys[0], keys[1]}, w.take(10, now))
+	taken, _ := w.take(10, plan, now)
+	require.Equal(t, []userKey{keys[2], keys[3], keys[0], keys[1]}, taken)
 	require.Equal(t, []userKey{{99}}, w.takeUrgent(10))
 	require.Empty(t, w.takeUrgent(10))
 
@@ -263,31 +295,56 @@ func crowd(n int) ([]string, []Presence) {
 	return ids, truth
 }
 
-func TestAWatchedPersonIsSmall(t *testing.T) {
-	const n = 50_000
-	ids, truth := crowd(n)
-	heap := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := heap()
+// heap is how many bytes are in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// settleCrowd enters people into a cache and a watchlist, with their readings.
+func settleCrowd(tb testing.TB, ids []string, truth []Presence) *watchlist {
 	c := newCache(1000, time.Second, time.Unix(0, 0), &counters{})
 	w := newWatchlist(c)
-	for i := range n {
-		k := mustKey(t, ids[i])
+	for i := range ids {
+		k := mustKey(tb, ids[i])
 		w.add([]userKey{k}, c.epoch)
 		p := truth[i]
-		p.Sequence = string([]byte(p.Sequence)) // the cache's own
-		c.apply(k, &p, c.epoch, false)
-		w.read([]userKey{k})
+		p.Sequence = strings.Clone(p.Sequence) // the cache's own
+		_, rec, _ := c.apply(k, &p, c.epoch, false)
+		w.read([]heard{{k, rec.tier}}, c.epoch)
 	}
+	return w
+}
+
+func TestAWatchedPersonIsSmall(t *testing.T) {
+	const n = 100_000
+	ids, truth := crowd(n)
+	before := heap()
+	w := settleCrowd(t, ids, truth)
 	perPerson := float64(heap()-before) / n
 	t.Logf("%.0f bytes per watched person", perPerson)
 	require.Less(t, perPerson, 400.0)
 	runtime.KeepAlive(w)
 	runtime.KeepAlive(truth)
+}
+
+// BenchmarkWatchedMemory reports the bytes of a watched person in the cache, the
+// watchlist and their indexes, at 100,000 people, and fails above 400.
+func BenchmarkWatchedMemory(b *testing.B) {
+	const n = 100_000
+	ids, truth := crowd(n)
+	var perPerson float64
+	for b.Loop() {
+		before := heap()
+		w := settleCrowd(b, ids, truth)
+		perPerson = float64(heap()-before) / n
+		runtime.KeepAlive(w)
+	}
+	runtime.KeepAlive(truth)
+	b.ReportMetric(perPerson, "B/person")
+	require.Less(b, perPerson, 400.0)
 }
 
 // crowdGraph answers for a crowd without allocating more than the answer.
@@ -356,7 +413,6 @@ func BenchmarkWatch(b *testing.B) {
 		w.add(keys[i:i+1], c.epoch)
 		c.apply(keys[i], &p, c.epoch, false)
 	}
-	w.read(keys)
 	b.ResetTimer()
 	for i := range b.N {
 		k := keys[i%len(keys) : i%len(keys)+1]
@@ -368,4 +424,66 @@ func BenchmarkWatch(b *testing.B) {
 	c.ages(began)
 	b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/Stats")
 	require.Equal(b, len(keys), w.size())
+}
+
+// BenchmarkPlanner compares the tiers with a uniform sweep over the same 65,000
+// people at one request a second: one in fifty is asked for all the time, one in
+// five is there, the others are Offline. The ages are those of the people asked
+// for, the time is that of choosing and entering.
+func BenchmarkPlanner(b *testing.B) {
+	const crowd, hot, there = 65_000, 1300, 13_000
+	measure := func(flat bool) (age Ages, perPerson float64) {
+		d := newDrill(crowd, 20*time.Second, time.Hour, 1)
+		d.flat = flat
+		d.c.temper = temper{hot: 5 * time.Minute, quiet: 24 * time.Hour, gone: 5 * time.Minute}
+		d.words = func(k userKey) string {
+			if int(k[0])<<16|int(k[1])<<8|int(k[2]) < there {
+				return "Available"
+			}
+			return "Offline"
+		}
+		for n := range crowd {
+			d.w.add([]userKey{number(n)}, d.now)
+		}
+		d.look()
+		minutes := func(n int) (readings int) {
+			for range n {
+				for h := range hot {
+					d.ask(number(h))
+				}
+				for range 60 {
+					readings += d.step()
+				}
+				for h := range hot {
+					rec, _ := d.c.get(number(h))
+					age.add(d.c.age(&rec, d.now))
+				}
+			}
+			return readings
+		}
+		minutes(15)
+		age = Ages{}
+		began := time.Now()
+		readings := minutes(20)
+		return age, float64(time.Since(began).Nanoseconds()) / float64(readings)
+	}
+	var tiers, flat Ages
+	var cost, flatCost float64
+	for b.Loop() {
+		tiers, cost = measure(false)
+		flat, flatCost = measure(true)
+	}
+	b.ReportMetric(float64(flat.Quantile(0.5))/float64(tiers.Quantile(0.5)), "uniform/tiers-p50-age")
+	b.ReportMetric(float64(flat.Max())/float64(tiers.Max()), "uniform/tiers-max-age")
+	b.ReportMetric(cost, "ns/reading")
+	b.ReportMetric(cost/flatCost, "tiers/uniform-cost")
+	require.Greater(b, flat.Quantile(0.5), 2*tiers.Quantile(0.5))
+}
+
+// BenchmarkPlan computes the intervals of the tiers under scarcity.
+func BenchmarkPlan(b *testing.B) {
+	p := plan{people: 200_000, interval: time.Minute, floor: 20 * time.Second, counts: [tierCount]int{4000, 36_000, 160_000}}
+	for b.Loop() {
+		p.share(time.Hour)
+	}
 }

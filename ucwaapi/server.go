@@ -159,6 +159,8 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 			}
 			k.identity = who
 			k.principal = gateway.Principal{Address: who.Address, ObjectID: who.ObjectID, TenantID: who.TenantID, Name: who.Name}
+			r = r.WithContext(gateway.WithClient(r.Context(), k.principal))
+			c.SetRequest(r)
 		}
 		if err := checkVersion(r); err != nil {
 			return err

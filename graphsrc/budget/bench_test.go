@@ -88,17 +88,21 @@ func BenchmarkRefusal(b *testing.B) {
 	budget := newBudget(b, Options{})
 	budget.mu.Lock()
 	budget.order.waiting = [LaneCount]int{20_000, 300, 4_000, 50_000}
+	for range budget.order.waiting[FirstLook] {
+		budget.queues[FirstLook].push(&Permit{}, "")
+	}
 	budget.mu.Unlock()
 	defer func() {
 		budget.mu.Lock()
 		budget.order.waiting = [LaneCount]int{}
+		budget.queues[FirstLook] = turns{}
 		budget.mu.Unlock()
 	}()
 	deadline := budget.time.now() + int64(time.Minute)
 	b.ReportAllocs()
 	for b.Loop() {
 		budget.mu.Lock()
-		at := budget.forecast(FirstLook, deadline)
+		at := budget.forecast(FirstLook, "", deadline)
 		budget.mu.Unlock()
 		if at < deadline {
 			b.Fatal("not hopeless")

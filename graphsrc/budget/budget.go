@@ -63,9 +63,9 @@ type Budget struct {
 	time   timeline
 	bucket bucket
 	window window
-	order  order              // how many wait, and whose turn it is
-	queues [LaneCount]permits // who waits
-	held   permits            // granted and not yet sent, oldest first
+	order  order            // how many wait, and which lane's turn it is
+	queues [LaneCount]turns // who waits, and which client's turn it is in the lane
+	held   permits          // granted and not yet sent, oldest first
 	closed bool
 
 	timer   clock.Timer // nil if nobody waits
@@ -117,14 +117,15 @@ func (b *Budget) Close() {
 	b.closed = true
 	b.dropHeld()
 	for lane := range b.queues {
-		for p := b.queues[lane].head; p != nil; p = b.queues[lane].head {
-			b.refuse(p, fmt.Errorf("waiting for a token of the %s lane: %w", p.lane, ErrClosed))
+		for b.queues[lane].waiting > 0 {
+			b.refuse(b.queues[lane].first(), fmt.Errorf("waiting for a token of the %s lane: %w", Lane(lane), ErrClosed))
 		}
 	}
 	b.arm(b.time.ns)
 }
 
-// Acquire waits for the right to one send. The permit is spent by Transport
+// Acquire waits for the right to one send, in turns with the other clients (see
+// WithClient) of the lane. The permit is spent by Transport
 // (see WithPermit) or given back by Return; kept longer than a few seconds, or
 // into a pause, it becomes void and Transport acquires anew.
 //
@@ -168,31 +169,32 @@ func (b *Budget) Acquire(ctx context.Context, lane Lane) (*Permit, error) {
 	}
 }
 
-// enqueue puts p at the end of its lane, unless its caller's deadline is
-// hopeless, and serves whom it can.
+// enqueue puts p at the end of what its client waits for in the lane, unless its
+// caller's deadline is hopeless, and serves whom it can.
 func (b *Budget) enqueue(ctx context.Context, p *Permit, now int64) error {
 	p.deadline = never
+	client := ClientOf(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
 		p.deadline = b.time.at(deadline)
-		if at := b.forecast(p.lane, p.deadline); at >= p.deadline {
+		if at := b.forecast(p.lane, client, p.deadline); at >= p.deadline {
 			return exhausted(p.lane, at-now)
 		}
 	}
 	p.ready = make(chan struct{})
-	b.queues[p.lane].push(p)
+	b.queues[p.lane].push(p, client)
 	b.order.waiting[p.lane]++
 	b.dispatch(now)
 	return nil
 }
 
-// forecast returns when a newcomer at the end of lane gets its token if nobody
+// forecast returns when a newcomer of a client gets its token in lane if nobody
 // comes or goes, or an upper bound of that if it lies before the deadline.
-func (b *Budget) forecast(lane Lane, deadline int64) int64 {
+func (b *Budget) forecast(lane Lane, client string, deadline int64) int64 {
 	if at := b.bucket.eta(int64(b.order.total()) + 1 + b.reserve(lane)); at < deadline {
 		return at // even behind everybody: no need to look closer
 	}
 	o := b.order
-	o.waiting[lane]++
+	o.waiting[lane] = b.queues[lane].rank(client) // those behind it make no difference
 	grants, byShare := o.grantsUntil(lane)
 	tokens := int64(grants)
 	if !byShare {
@@ -287,8 +289,7 @@ func (b *Budget) dispatch(now int64) {
 			break
 		}
 		b.order.take()
-		p := b.queues[lane].head
-		b.queues[lane].remove(p)
+		p := b.queues[lane].pop()
 		b.grant(p, now)
 		close(p.ready)
 	}
@@ -357,7 +358,7 @@ func (b *Budget) dropHeld() {
 
 // leave takes a waiter out of its queue.
 func (b *Budget) leave(p *Permit) {
-	b.queues[p.lane].remove(p)
+	b.queues[p.lane].drop(p)
 	b.order.waiting[p.lane]--
 }
 

@@ -34,23 +34,49 @@
 // request on a fresh connection, the repetition is charged afterwards, even if
 // the level falls below zero.
 //
+// Time is what the clock's readings differ by. The system's readings are
+// monotonic: setting the time of day, by any amount and in any direction, moves
+// nothing, and a machine that sleeps earns nothing meanwhile. Of a clock without
+// monotonic readings the bound holds when it is set back; each time it is set
+// ahead it can add one capacity.
+//
 // # Lanes
 //
-// Waiters queue in four lanes, first come first served within a lane. A token
-// goes to the highest lane that waits, except that out of every 40 tokens handed
-// to waiters
+// Waiters queue in four lanes. A token goes to the highest lane that waits, except
+// that out of every 40 tokens handed to waiters
 //
 //	two go to Refresh, if it waits;
 //	one goes to Publish and one to FirstLook, if they wait; where one of them
-//	does not, or is itself the highest, its share is the other's.
+//	does not, or is itself the highest and has had others, its share is the
+//	other's.
 //
-// Each lower lane thus gets at least 5 % when it waits alone below a busy one,
-// Publish and FirstLook at least 2.5 % each when all wait, and the highest lane
-// never less than 90 %. Beyond that a higher lane waits for no lower one: Refresh,
-// the only lane with endless demand, also leaves a tenth of the capacity in the
-// bucket, so that a lone interactive request finds a token there and leaves at
-// once. (A Refresh token due by the rule above may come out of that tenth, so the
+// Of any 40 consecutive grants during which a lane has somebody waiting, whatever
+// comes and goes in the others, it gets at least
+//
+//	Interactive   36   90 %
+//	Publish        1   2.5 %; 2 if FirstLook does not wait
+//	FirstLook      1   2.5 %; 2 if Publish does not wait, or leads throughout
+//	Refresh        2   5 %
+//
+// and the highest lane, while it stays the same, never less than 36. Beyond that a
+// higher lane waits for no lower one: Refresh, the only lane with endless demand,
+// also leaves a tenth of the capacity in the bucket, so that a lone interactive
+// request finds a token there and leaves at once. (A Refresh token due by the rule above may come out of that tenth, so the
 // reserve cannot starve it.)
+//
+// # Clients
+//
+// Within a lane those who wait are served in rounds over the clients they are for
+// (WithClient), first come first served within a client. A caller who is alone
+// waits for at most two grants of each other client, however many callers those
+// have, and clients that wait together get the same, give or take two grants.
+// Whoever names no client is one client with all others who do not. A client is
+// remembered while it has somebody in the queue, and no longer.
+//
+// The forecast that refuses a hopeless deadline plays exactly this order, lanes and
+// clients, from the queue of the moment. It is exact if nobody comes or goes;
+// newcomers of a higher lane, and other clients whom a caller with others of its own
+// before it must let pass, can still make a caller late who was admitted.
 //
 // # Throttling
 //

@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +81,7 @@ func (m *model) do(s step) {
 			ctx, cancel = context.WithTimeout(ctx, s.amount)
 			m.cancels = append(m.cancels, cancel)
 		}
+		ctx = WithClient(ctx, strings.Repeat("x", s.which/LaneCount%3))
 		m.callers = append(m.callers, acquireAsync(ctx, m.budget, Lane(s.which%LaneCount)))
 	case "charge":
 		m.budget.charge(Refresh)
@@ -152,13 +154,14 @@ func (m *model) check() error {
 	}
 	for lane := range b.queues {
 		n := 0
-		for p := b.queues[lane].head; p != nil; p = p.next {
-			if n++; p.state != permitWaiting || int(p.lane) != lane {
+		for w := b.queues[lane].begin(); w.slot != nil; w.serve() {
+			if p := w.permit(); p.state != permitWaiting || int(p.lane) != lane {
 				return fmt.Errorf("state %d, lane %s in queue %d", p.state, p.lane, lane)
 			}
+			n++
 		}
-		if n != b.order.waiting[lane] {
-			return fmt.Errorf("%d in queue %d, %d counted", n, lane, b.order.waiting[lane])
+		if n != b.order.waiting[lane] || n != b.queues[lane].waiting {
+			return fmt.Errorf("%d in queue %d, %d and %d counted", n, lane, b.order.waiting[lane], b.queues[lane].waiting)
 		}
 	}
 	return m.checkTimer()

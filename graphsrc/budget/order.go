@@ -8,26 +8,36 @@ const wheelSize = 40
 // budget keeps one as the truth, and forecasts play with copies.
 //
 // Only grants to waiters turn the wheel, so the shares of the package comment
-// hold exactly for any 40 consecutive grants during which the lanes in question
-// have somebody waiting.
+// hold for any 40 consecutive grants during which the lane in question has
+// somebody waiting, whatever the other lanes do.
 type order struct {
 	waiting [LaneCount]int
 	slot    int // position on the wheel, 0 to wheelSize-1
+	// served tells which lanes had a grant since the last slot that Publish and
+	// FirstLook share, that one included.
+	served [LaneCount]bool
 }
 
-// favoured returns the lower lanes to which a slot of the wheel belongs, the
-// first having the better claim. The four slots are spread evenly, so Refresh
-// waits for at most 20 grants for its next one.
-func favoured(slot int) (first, second Lane, ok bool) {
-	switch slot {
-	case 9, 29:
-		return Refresh, Refresh, true
+// favoured returns the lower lanes to which the slot belongs, which is every
+// tenth. The four are spread evenly, so Refresh waits for at most 20 grants for its next
+// one. Those that two lanes share come every 20 grants, too: who had nothing
+// since the last one has the better claim, even if it is the highest lane that
+// waits; then who is not the highest; then the first. One of the two gets each
+// slot for which any of them waits, so that at the next one at most one of them
+// can have had nothing, and gets it.
+func (o *order) favoured() (first, second Lane) {
+	switch o.slot {
 	case 19:
-		return Publish, FirstLook, true
+		first, second = Publish, FirstLook
 	case 39:
-		return FirstLook, Publish, true
+		first, second = FirstLook, Publish
+	default:
+		return Refresh, Refresh
 	}
-	return 0, 0, false
+	if o.served[first] && !o.served[second] {
+		return second, first
+	}
+	return first, second
 }
 
 func (o *order) empty() bool { return o.waiting == [LaneCount]int{} }
@@ -47,13 +57,15 @@ func (o *order) next() (lane Lane, byShare bool) {
 	for o.waiting[top] == 0 {
 		top++
 	}
-	if first, second, ok := favoured(o.slot); ok {
-		if first > top && o.waiting[first] > 0 {
-			return first, true
-		}
-		if second > top && o.waiting[second] > 0 {
-			return second, true
-		}
+	if o.slot%(wheelSize/4) != wheelSize/4-1 {
+		return top, false
+	}
+	first, second := o.favoured()
+	if o.waiting[first] > 0 && (first > top || !o.served[first]) {
+		return first, first > top
+	}
+	if o.waiting[second] > 0 && second > top {
+		return second, true
 	}
 	return top, false
 }
@@ -62,8 +74,17 @@ func (o *order) next() (lane Lane, byShare bool) {
 func (o *order) take() (lane Lane, byShare bool) {
 	lane, byShare = o.next()
 	o.waiting[lane]--
-	o.slot = (o.slot + 1) % wheelSize
+	o.turn(lane)
 	return lane, byShare
+}
+
+// turn moves the wheel on after a grant to lane.
+func (o *order) turn(lane Lane) {
+	if o.slot%(wheelSize/2) == wheelSize/2-1 {
+		o.served = [LaneCount]bool{}
+	}
+	o.served[lane] = true
+	o.slot = (o.slot + 1) % wheelSize
 }
 
 // grantsUntil returns how many grants it takes, counting the last, until the
@@ -89,12 +110,17 @@ func (o order) grantsUntil(lane Lane) (grants int, byShare bool) {
 }
 
 // wholeTurns returns how often the wheel can turn before some lane may run
-// empty, and what each lane gets in one turn until then.
+// empty, and what each lane gets in one turn until then. It is 0 if a turn does
+// not end as it began: after a lane has come or gone, the first may differ.
 func (o order) wholeTurns() (turns int, each [LaneCount]int) {
+	before := o.served
 	for range wheelSize {
 		l, _ := o.next()
 		each[l]++
-		o.slot = (o.slot + 1) % wheelSize
+		o.turn(l)
+	}
+	if o.served != before {
+		return 0, each
 	}
 	turns = o.total()
 	for l, n := range each {

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,6 +26,9 @@ func TestSharesOfAnyFortyGrants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for slot := range wheelSize {
 				o := order{waiting: c.waiting, slot: slot}
+				for range wheelSize {
+					o.take() // who came first has no lead
+				}
 				var got [LaneCount]int
 				for range wheelSize {
 					lane, _ := o.take()
@@ -39,6 +43,9 @@ func TestSharesOfAnyFortyGrants(t *testing.T) {
 func TestForecastEqualsPlayingTheQueueThrough(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := order{slot: rapid.IntRange(0, wheelSize-1).Draw(t, "slot")}
+		for lane := range o.served {
+			o.served[lane] = rapid.Bool().Draw(t, "served")
+		}
 		for lane := range o.waiting {
 			o.waiting[lane] = rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 5), rapid.IntRange(0, 3000)).Draw(t, Lane(lane).String())
 		}
@@ -73,4 +80,44 @@ func TestLaneOfAContext(t *testing.T) {
 	require.Equal(t, Refresh, LaneOf(permitted), "the permit's")
 	require.Equal(t, Publish, LaneOf(WithLane(permitted, Publish)), "said, and a permit")
 	require.Equal(t, Interactive, LaneOf(WithPermit(ctx, nil)), "no permit")
+}
+
+// TestALaneThatWaitsGetsItsShareWhateverOthersDo lets the other lanes run empty
+// at chosen slots of the wheel, which is the worst they can do.
+func TestALaneThatWaitsGetsItsShareWhateverOthersDo(t *testing.T) {
+	least := [LaneCount]int{Interactive: 36, Publish: 1, FirstLook: 1, Refresh: 2}
+	rapid.Check(t, func(t *rapid.T) {
+		lane := Lane(rapid.IntRange(0, LaneCount-1).Draw(t, "lane"))
+		o := order{slot: rapid.IntRange(0, wheelSize-1).Draw(t, "slot")}
+		for l := range o.served {
+			o.served[l] = rapid.Bool().Draw(t, "served")
+		}
+		var absent [LaneCount][]int
+		for l := range absent {
+			slot := rapid.OneOf(rapid.SampledFrom([]int{9, 19, 29, 39}), rapid.IntRange(0, wheelSize-1))
+			absent[l] = rapid.SliceOfN(slot, 0, 5).Draw(t, "slots at which nobody waits in the "+Lane(l).String()+" lane")
+		}
+		var grants []Lane
+		for range 5 * wheelSize {
+			for l := range o.waiting {
+				o.waiting[l] = 1
+				if Lane(l) != lane && slices.Contains(absent[l], o.slot) {
+					o.waiting[l] = 0
+				}
+			}
+			l, _ := o.take()
+			grants = append(grants, l)
+		}
+		for from := wheelSize; from+wheelSize <= len(grants); from++ {
+			got := 0
+			for _, l := range grants[from : from+wheelSize] {
+				if l == lane {
+					got++
+				}
+			}
+			if got < least[lane] {
+				t.Fatalf("%s got %d of %v", lane, got, grants[from:from+wheelSize])
+			}
+		}
+	})
 }

@@ -23,7 +23,8 @@ const (
 // queue, so that a grant without waiting costs one allocation.
 type Permit struct {
 	budget     *Budget
-	prev, next *Permit       // neighbours in a lane's queue, later among the held
+	prev, next *Permit       // neighbours among those of a client who wait, later among the held
+	client     *client       // of a waiting permit
 	ready      chan struct{} // closed when a waiting permit is granted or refused
 	err        error         // of a refused permit
 	deadline   int64         // of a waiting permit: when its caller gives up

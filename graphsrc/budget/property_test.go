@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,14 @@ type scenario struct {
 	fault    int           // of 1,000 arrivals, how many are redirected, fail or break
 	phases   []phase
 	restarts []time.Duration // when the process is replaced, after the start
+	steps    []clockStep     // when somebody sets the clock
+	clients  int             // how many the callers are
+	// monotonic is false for a clock that has no such reading; it is only set back.
+	monotonic bool
 }
+
+// clockStep is one setting of the clock.
+type clockStep struct{ at, by time.Duration }
 
 type phase struct {
 	length   time.Duration
@@ -69,12 +77,23 @@ func drawScenario(t *rapid.T) scenario {
 		s.restarts = append(s.restarts, upTo("restart", 60*time.Second))
 	}
 	slices.Sort(s.restarts)
+	s.clients = rapid.SampledFrom([]int{1, 3, 50}).Draw(t, "clients of the callers")
+	s.monotonic = rapid.IntRange(0, 3).Draw(t, "monotonic") > 0
+	for range rapid.IntRange(0, 5).Draw(t, "steps") {
+		by := rapid.OneOf(rapid.IntRange(-40, 0), rapid.Just(-86_400)).Draw(t, "step")
+		if s.monotonic {
+			by = rapid.OneOf(rapid.IntRange(-40, 40), rapid.SampledFrom([]int{-86_400, 86_400})).Draw(t, "step")
+		}
+		s.steps = append(s.steps, clockStep{upTo("step at", 60*time.Second), time.Duration(by) * time.Second})
+	}
+	slices.SortFunc(s.steps, func(a, b clockStep) int { return cmp.Compare(a.at, b.at) })
 	return s
 }
 
 // service is the server's side: it outlives restarts and remembers everything.
 type service struct {
 	scenario scenario
+	clock    steppedClock
 	mu       sync.Mutex
 	rnd      *rand.Rand
 	sends    []time.Duration // when requests were written, since the start
@@ -105,7 +124,7 @@ type process struct {
 }
 
 func newProcess(s *service) (*process, error) {
-	b, err := New(Options{Plan: s.scenario.plan, Jitter: func() float64 { return float64(s.draw(1000)) / 1000 }})
+	b, err := New(Options{Plan: s.scenario.plan, Clock: &s.clock, Jitter: func() float64 { return float64(s.draw(1000)) / 1000 }})
 	p := &process{service: s, budget: b}
 	if err == nil {
 		p.client = &http.Client{Transport: b.Transport(p)}
@@ -167,6 +186,9 @@ func (p *process) throttle(req *http.Request) *http.Response {
 	case 3: // a date has whole seconds; in a bubble now may have a fraction
 		date := now.Add(4 * time.Second).Truncate(time.Second)
 		set(date.UTC().Format(http.TimeFormat), date.Sub(now))
+		if len(p.service.scenario.steps) > 0 { // else our clock is right, and as good
+			resp.Header.Set("Date", now.UTC().Format(http.TimeFormat))
+		}
 	case 4:
 		resp.Header.Set("Retry-After", "Mon, 01 Jan 1990 00:00:00 GMT")
 	case 5:
@@ -187,7 +209,7 @@ func (p *process) throttle(req *http.Request) *http.Response {
 func (p *process) call(ctx context.Context, ph phase) {
 	s := p.service
 	lane := Lane(s.draw(LaneCount))
-	ctx, cancel := context.WithCancel(WithLane(ctx, lane))
+	ctx, cancel := context.WithCancel(WithClient(WithLane(ctx, lane), fmt.Sprint(s.draw(max(s.scenario.clients, 1)))))
 	defer cancel()
 	if s.draw(100) < ph.cancel {
 		defer time.AfterFunc(s.drawUpTo(2*time.Second)+time.Microsecond, cancel).Stop()
@@ -196,11 +218,13 @@ func (p *process) call(ctx context.Context, ph phase) {
 		ctx, cancel = context.WithTimeout(ctx, s.drawUpTo(5*time.Second)+time.Microsecond)
 		defer cancel()
 	}
+	plain := ctx
+	ctx = stampedContext{plain, &s.clock}
 	if s.draw(3) == 0 {
 		asked := time.Now()
 		permit, err := p.budget.Acquire(ctx, lane)
 		if err != nil {
-			p.judge(ctx, err, asked)
+			p.judge(plain, err, asked)
 			return
 		}
 		defer permit.Return()
@@ -259,6 +283,12 @@ func (s *service) live() error {
 			mu.Unlock()
 		}
 	})
+	all.Go(func() {
+		for _, one := range s.scenario.steps {
+			wait(time.Until(s.start.Add(one.at)))
+			s.clock.offset.Add(int64(one.by))
+		}
+	})
 	for _, ph := range s.scenario.phases {
 		ctx, cancel := context.WithTimeout(context.Background(), ph.length)
 		for range ph.clients {
@@ -304,9 +334,11 @@ func TestNoWindowEverHoldsMoreThanThePlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &service{scenario: drawScenario(t)}
 		s.rnd = rand.New(rand.NewPCG(s.scenario.seed, 1))
+		s.clock.monotonic = s.scenario.monotonic
 		var err error
 		synctest.Test(outer, func(*testing.T) {
 			s.start = time.Now()
+			s.clock.start = s.start
 			err = s.live()
 		})
 		if err = errors.Join(err, s.early, s.illegal); err != nil {

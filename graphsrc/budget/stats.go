@@ -13,8 +13,10 @@ type Stats struct {
 	Rate, PlanRate float64
 	// PausedFor is how long the tap stays closed, 0 if it is open.
 	PausedFor time.Duration
-	// Waiting and Sent are numbers of callers and of physical sends by lane.
+	// Waiting and Sent are numbers of callers and of physical sends by lane,
+	// Clients of the different clients among the callers.
 	Waiting [LaneCount]int
+	Clients [LaneCount]int
 	Sent    [LaneCount]uint64
 	// Resent is how many of the sent were repeated silently by net/http.
 	Resent uint64
@@ -32,6 +34,10 @@ func (b *Budget) Stats() Stats {
 	defer b.mu.Unlock()
 	now := b.settle()
 	inWindow := b.window.count(now)
+	var clients [LaneCount]int
+	for lane := range b.queues {
+		clients[lane] = len(b.queues[lane].clients)
+	}
 	return Stats{
 		Tokens:      float64(b.bucket.level) / unit,
 		Held:        int(b.bucket.held),
@@ -39,6 +45,7 @@ func (b *Budget) Stats() Stats {
 		PlanRate:    float64(b.bucket.plan) / 1000,
 		PausedFor:   time.Duration(max(b.bucket.pausedUntil-now, 0)),
 		Waiting:     b.order.waiting,
+		Clients:     clients,
 		Sent:        b.sent,
 		Resent:      b.resent,
 		Throttled:   b.throttled,
@@ -46,6 +53,17 @@ func (b *Budget) Stats() Stats {
 		InWindow:    inWindow,
 		Remaining:   b.plan.Limit - b.plan.OtherPrograms - inWindow,
 	}
+}
+
+// Spare tells how full the bucket is, from 0 to 1, and how long a token takes to
+// flow in at the present rate. It is for whoever can put off a send and put more
+// into it then.
+func (b *Budget) Spare() (filled float64, perToken time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.settle()
+	filled = float64(max(b.bucket.level, 0)) / float64(b.bucket.capacity*unit)
+	return filled, time.Duration(ceilDiv(unit, b.bucket.rate))
 }
 
 // currentRate is the refill in tokens per second.

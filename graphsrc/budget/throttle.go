@@ -68,25 +68,26 @@ func (b *Budget) throttle(retryAfter time.Duration, stated bool, sentAt int64) {
 // refuseHopeless tells those waiters whose deadline a new pause has put out of
 // reach. It plays the queue through once, skipping whom it refuses.
 func (b *Budget) refuseHopeless(now int64) {
-	var next [LaneCount]*Permit
+	var walks [LaneCount]walk
 	for lane := range b.queues {
-		next[lane] = b.queues[lane].head
+		walks[lane] = b.queues[lane].begin()
 	}
 	o := b.order
 	for grants := int64(0); !o.empty(); {
 		lane, byShare := o.next()
-		p := next[lane]
-		next[lane] = p.next
+		p := walks[lane].permit()
 		tokens := grants + 1
 		if !byShare {
 			tokens += b.reserve(lane)
 		}
 		if at := b.bucket.eta(tokens); at >= p.deadline {
+			walks[lane].skip()
 			b.refuse(p, exhausted(lane, at-now))
 			o.waiting[lane]--
 			continue
 		}
 		o.take()
+		walks[lane].serve()
 		grants++
 	}
 }

@@ -72,7 +72,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		Graph: graph, Budget: b, Clock: clk, Logger: log,
 		RefreshRate: t.Budget.Rate * cfg.Presence.RefreshShare, WatchCeiling: cfg.Presence.RefreshCeiling,
 		Fresh: cfg.Presence.Refresh, Stale: cfg.Presence.Staleness, CacheSize: cfg.Presence.CacheSize,
-		BatchWindow: cfg.Presence.BatchWindow,
+		BatchWindow: max(cfg.Presence.BatchWindow, time.Nanosecond), // zero would mean the default there
 		UserTTL:     cfg.Directory.TTL, NegativeTTL: cfg.Directory.NegativeTTL, DirectorySize: cfg.Directory.CacheSize,
 		DirectorySync: cfg.Directory.Sync, SyncInterval: cfg.Directory.SyncInterval, SyncOwner: t.TenantID, SyncState: kept, Domains: t.Domains,
 		ContactsTTL: cfg.Contacts.TTL, MaxContacts: cfg.Contacts.MaxContacts + 1, // one more tells that a group is too large

@@ -119,7 +119,7 @@ type Presence struct {
 	RefreshCeiling      time.Duration `key:"refresh_ceiling" min:"1s" max:"24h" doc:"When the budget makes two readings of a watched person lie further apart than this, the log says so; not below refresh."`
 	RefreshShare        float64       `key:"refresh_share" min:"0.01" max:"0.9" doc:"Share of the budget's rate that reading watched people again may use; the more people are watched, the longer the time between two readings."`
 	CacheSize           int           `key:"cache_size" min:"100" max:"10000000" doc:"People whose presence is kept in memory, about 400 bytes each."`
-	BatchWindow         time.Duration `key:"batch_window" min:"0s" max:"1s" doc:"How long a request waits for others, to leave with them as one."`
+	BatchWindow         time.Duration `key:"batch_window" min:"0s" max:"1s" doc:"How far apart requests leave at least when many are asked for; what is asked meanwhile leaves as one. A lone question never waits."`
 	UnknownAs           UnknownAs     `key:"unknown_as" oneof:"Offline,None" doc:"The availability shown for a person whose presence Graph does not know. None only for clients that know that word."`
 	Publish             bool          `key:"publish" doc:"Users may set their own presence and note. Needs the Graph permission Presence.ReadWrite.All; without it, or with false, presence is read only."`
 	OutOfOfficeActivity bool          `key:"out_of_office_activity" doc:"Show the activity out-of-office, which is not in the documented list of UCWA but which many clients know."`

@@ -51,6 +51,8 @@ type record struct {
 	known             bool  // the words have been read
 	watched           bool  // somebody watches; set by pin alone
 	outdated          bool  // the person has said something since; see expire
+	covered           bool  // changes are notified; see push.go
+	pushed            bool  // words are from a notification that no reading has confirmed
 	tier              tier  // as of the last answer
 	// changedAt is when the words last changed, see second. Nothing is known of
 	// the time before the first reading: it counts as long enough not to be hot.
@@ -104,6 +106,11 @@ func (w *words) equal(o *words) bool {
 	return *w.texts == *o.texts
 }
 
+// sameState compares what a notification tells.
+func (w *words) sameState(o *words) bool {
+	return w.availability == o.availability && w.activity == o.activity
+}
+
 // gone says that nobody is there of whom news is to be expected soon.
 func (w *words) gone() bool {
 	availability := w.availability.Value()
@@ -139,7 +146,7 @@ type cache struct {
 	// pace is the length of a sweep over the watched people, in nanoseconds; 0
 	// while nobody refreshes them. paces are the intervals of the tiers.
 	pace  atomic.Int64
-	paces [tierCount]atomic.Int64
+	paces [allTiers]atomic.Int64
 	// temper is set before the first use.
 	temper temper
 	// suspects is how many people have a strike.
@@ -214,6 +221,9 @@ func (c *cache) tierOf(sl *slot, second uint32) tier {
 	if !sl.rec.known {
 		return tierNormal
 	}
+	if sl.rec.covered && !sl.rec.pushed {
+		return tierPushed
+	}
 	last := max(sl.rec.changedAt, sl.asked.Load())
 	// An interactive question may be noted with a later clock than ours.
 	idle := time.Duration(second-min(last, second)) * time.Second
@@ -236,6 +246,7 @@ func (c *cache) paced(p *plan) {
 // differ (a person never read before differs).
 //
 //   - An older sequence number is not believed, except the third time in a row.
+//   - Words under the number known before a notification are older than it.
 //   - PresenceUnknown does not replace a good presence of the last interval
 //     (see hold), so that a hiccup of the service does not flicker.
 //   - refused marks an id that Graph will not answer for: each time in a row
@@ -269,7 +280,8 @@ func (c *cache) believe(r *record, sequence string, w *words, refused bool) bool
 	if !r.known {
 		return true
 	}
-	if older(sequence, r.sequence) && r.regressions+1 < regressLimit {
+	late := r.pushed && sequence != "" && sequence == r.sequence && !r.words.sameState(w)
+	if (late || older(sequence, r.sequence)) && r.regressions+1 < regressLimit {
 		r.regressions++
 		c.stats.regressions.Add(1)
 		return false
@@ -296,6 +308,7 @@ func (c *cache) replace(r *record, p *Presence, w *words, at time.Time) (changed
 		c.stats.changes.Add(1)
 	}
 	r.sequence, r.readAt, r.regressions, r.known, r.absent = p.Sequence, r.checkedAt, 0, true, false
+	r.pushed = false
 	if mapping.Active(p.Words) {
 		r.lastActive = at.UnixNano()
 	}
@@ -334,14 +347,19 @@ func older(next, known string) bool {
 // half. Otherwise every question about somebody who is refreshed once a minute
 // would cost a request although an answer is on its way. When the loop falls
 // behind by half a sweep, or the person is quiet and has not been read for as
-// long, questions go to Graph again: tiers make nobody's answer older.
+// as long, questions go to Graph again: tiers make nobody's answer older. The
+// changes of a covered person arrive by themselves.
 func (c *cache) isFresh(r *record, now time.Time) bool {
 	if r.outdated {
 		return false
 	}
 	window := c.fresh
 	if r.watched {
-		window = max(window, min(slack(time.Duration(c.pace.Load())), c.stale))
+		pace := &c.pace
+		if r.covered {
+			pace = &c.paces[tierPushed]
+		}
+		window = max(window, min(slack(time.Duration(pace.Load())), c.stale))
 	}
 	if r.strikes > 0 {
 		window = max(window, min(c.fresh<<min(r.strikes, 16), maxQuarantine))

@@ -56,7 +56,8 @@ type coalescer struct {
 	grant   *grant
 	stats   *counters
 	watch   *watchlist
-	tell    func([]Change) // reports changes of watched people; not under mu
+	tell    func([]Change)     // reports changes of watched people; not under mu
+	miss    func(ids []string) // reports changes that should have been notified; not under mu
 
 	window, timeout time.Duration
 

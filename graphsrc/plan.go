@@ -13,6 +13,10 @@ const (
 	tierNormal             // everybody else
 	tierQuiet              // unasked for and unchanged for long
 	tierCount
+	// tierPushed is apart from the others: changes are notified, and the person
+	// is read once per Options.SafetyNet only. See push.go.
+	tierPushed = tierCount
+	allTiers   = tierCount + 1
 )
 
 // Times since a client last asked for somebody or they last changed, whichever
@@ -40,8 +44,9 @@ func (t *temper) tierAfter(idle time.Duration, gone bool) tier {
 
 // plan is how everybody is read.
 //
-// A sweep is as many readings as there are people. It is B = ⌈n/650⌉ requests
-// and takes U = max(floor, B/rate). Where the floor is the longer of the two
+// A sweep is as many readings as there are people, of whom those whose changes
+// are pushed count for U/S, the part of the safety net's period S that it takes.
+// It is B = ⌈readings/650⌉ requests and takes U = max(floor, B/rate). Where the floor is the longer of the two
 // there are no tiers: everybody is read once per floor, and nobody more often.
 //
 // Where the rate is the limit, the intervals of the tiers are a base, twice and
@@ -56,11 +61,36 @@ func (t *temper) tierAfter(idle time.Duration, gone bool) tier {
 // that everybody is read equally late.
 type plan struct {
 	people   int
+	readings int           // per sweep
 	batches  int           // requests per sweep
 	interval time.Duration // U, the length of a sweep
 	floor    time.Duration
-	counts   [tierCount]int
-	tiers    [tierCount]time.Duration // the time between two readings
+	counts   [allTiers]int
+	tiers    [allTiers]time.Duration // the time between two readings
+}
+
+// fit computes the length of a sweep. worth is the time in which a number of
+// requests is admitted.
+func (p *plan) fit(safetyNet time.Duration, worth func(requests int) time.Duration) {
+	p.people = 0
+	for _, n := range p.counts {
+		p.people += n
+	}
+	pushed := p.counts[tierPushed]
+	p.interval = p.floor
+	// The more a sweep takes, the more of those pushed fall due in it: a few
+	// rounds come as near as matters.
+	for range 8 {
+		part := min(1, float64(p.interval)/float64(safetyNet))
+		p.readings = p.people - pushed + int(math.Ceil(float64(pushed)*part))
+		p.batches = batchesOf(p.readings)
+		interval := max(p.floor, worth(p.batches))
+		if interval == p.interval {
+			break
+		}
+		p.interval = interval
+	}
+	p.tiers[tierPushed] = max(safetyNet, p.interval)
 }
 
 // step is the time between two requests.
@@ -69,7 +99,7 @@ func (p *plan) step() time.Duration { return p.interval / time.Duration(max(p.ba
 // size is how many people a request must ask for.
 func (p *plan) size() int {
 	batches := max(p.batches, 1)
-	return (p.people + batches - 1) / batches
+	return (p.readings + batches - 1) / batches
 }
 
 // tiered says whether some people are read more often than others.
@@ -88,7 +118,7 @@ func (p *plan) fill() int {
 // bound is the age above which no reading grows, whoever joins, becomes hot or
 // becomes quiet meanwhile: as long as Graph answers and the budget gives
 // refreshing its rate, and to within a step and the time of an answer. It is at
-// most 3·U. Where nothing of that happens nobody exceeds the interval of the
+// most 3·U, or U + S if there are people whose changes are pushed. Where nothing of that happens nobody exceeds the interval of the
 // own tier.
 //
 // The earliest due are first, and whoever is read is due L after that or
@@ -97,7 +127,11 @@ func (p *plan) fill() int {
 // later from then on. Who joins with a reading is due after at most 1.5 intervals of the
 // hot, counted from the reading, or at once if it is younger than U.
 func (p *plan) bound() time.Duration {
-	return p.interval + max(p.tiers[tierQuiet], slack(p.tiers[tierHot]))
+	longest := max(p.tiers[tierQuiet], slack(p.tiers[tierHot]))
+	if p.counts[tierPushed] > 0 {
+		longest = max(longest, p.tiers[tierPushed])
+	}
+	return p.interval + longest
 }
 
 // share computes the intervals of the tiers.
@@ -109,7 +143,7 @@ func (p *plan) share(ceiling time.Duration) {
 	}
 	low, high := p.floor>>(tierCount-1), limit
 	// The sum of fractions may miss the whole by its last digits.
-	most := float64(p.people) / float64(p.interval) * (1 + 1e-12)
+	most := float64(p.readings) / float64(p.interval) * (1 + 1e-12)
 	for low < high {
 		base := low + (high-low)/2
 		if p.divide(base, limit); p.demand() <= most {
@@ -125,7 +159,7 @@ func (p *plan) share(ceiling time.Duration) {
 
 // divide gives each tier its multiple of base.
 func (p *plan) divide(base, limit time.Duration) {
-	for t := range p.tiers {
+	for t := range tierCount {
 		interval := limit
 		if base <= math.MaxInt64>>t {
 			interval = base << t
@@ -138,7 +172,9 @@ func (p *plan) divide(base, limit time.Duration) {
 func (p *plan) demand() float64 {
 	sum := 0.0
 	for t, n := range p.counts {
-		sum += float64(n) / float64(p.tiers[t])
+		if n > 0 {
+			sum += float64(n) / float64(p.tiers[t])
+		}
 	}
 	return sum
 }

@@ -14,8 +14,8 @@ import (
 func planned(counts [tierCount]int, floor, ceiling time.Duration, rate float64) plan {
 	c := newCache(1, floor, time.Unix(0, 0), &counters{})
 	w := newWatchlist(c)
-	w.tiers = counts
-	r := refresher{list: w, floor: floor, ceiling: ceiling, rate: rate}
+	copy(w.tiers[:], counts[:])
+	r := refresher{list: w, floor: floor, ceiling: ceiling, rate: rate, safetyNet: 5 * time.Minute}
 	return r.plan()
 }
 
@@ -41,10 +41,38 @@ func TestIntervalsOfTheTiers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := planned(c.counts, 20*s, c.ceiling, c.rate)
-			for i := range p.tiers {
+			for i := range tierCount {
 				require.InDelta(t, c.want[i], p.tiers[i], float64(time.Microsecond), "tier %d: %s", i, p.tiers[i])
 			}
 			require.InDelta(t, c.bound, p.bound(), float64(time.Microsecond), p.bound())
+		})
+	}
+}
+
+func TestWhoseChangesArePushedCostsTheSafetyNetOnly(t *testing.T) {
+	const s = time.Second
+	for name, c := range map[string]struct {
+		others, pushed int
+		rate           float64
+		want           plan
+	}{
+		"all of 6,500 are read in 15 sweeps":   {0, 6500, 1, plan{readings: 434, batches: 1, interval: 20 * s}},
+		"some more beside others":              {12_000, 6500, 1, plan{readings: 12_434, batches: 20, interval: 20 * s}},
+		"more in a sweep that takes longer":    {65_000, 6500, 1, plan{readings: 67_200, batches: 104, interval: 104 * s}},
+		"like everybody where a sweep is long": {65_000, 6500, 0.1, plan{readings: 71_500, batches: 110, interval: 1100 * s}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := plan{floor: 20 * s}
+			p.counts[tierNormal], p.counts[tierPushed] = c.others, c.pushed
+			p.fit(300*s, func(n int) time.Duration { return time.Duration(float64(n) / c.rate * float64(s)) })
+			p.share(1200 * s)
+			require.Equal(t, c.others+c.pushed, p.people)
+			require.InDelta(t, c.want.readings, p.readings, 60)
+			require.Equal(t, c.want.batches, p.batches)
+			require.Equal(t, c.want.interval, p.interval)
+			require.Equal(t, max(300*s, p.interval), p.tiers[tierPushed])
+			require.LessOrEqual(t, p.demand()*float64(s), c.rate*maxBatch*(1+1e-9), "the rate is kept")
+			require.Equal(t, p.interval+max(p.tiers[tierPushed], p.tiers[tierQuiet], slack(p.tiers[tierHot])), p.bound())
 		})
 	}
 }
@@ -118,7 +146,7 @@ func TestThePlanIsThatOfASlowModel(t *testing.T) {
 				t.Fatalf("%+v\ntier %d is out of its limits", p, i)
 			}
 		}
-		if !p.tiered() && p.tiers != [tierCount]time.Duration{p.interval, p.interval, p.interval} {
+		if !p.tiered() && [tierCount]time.Duration(p.tiers[:tierCount]) != [tierCount]time.Duration{p.interval, p.interval, p.interval} {
 			t.Fatalf("%+v\nwithout tiers everybody is read once per sweep", p)
 		}
 		if p.tiers[tierHot] > p.interval {

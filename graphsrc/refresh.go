@@ -48,11 +48,11 @@ type refresher struct {
 	clk       clock.Clock
 	log       *slog.Logger
 
-	floor, ceiling time.Duration
-	rate           float64
+	floor, ceiling, safetyNet time.Duration
+	rate                      float64
 
 	wake    chan struct{} // the plan has changed
-	batches atomic.Int64  // of the plan that run goes by
+	batches atomic.Int64  // of all people of the plan that run goes by
 	slots   chan struct{} // batches under way
 	failing atomic.Int32  // batches that failed in a row
 	hold    atomic.Int64  // nothing is asked before; nanoseconds since the cache's epoch
@@ -69,18 +69,14 @@ type refresher struct {
 func newRefresher(o *Options, c *coalescer, list *watchlist) *refresher {
 	return &refresher{
 		coalescer: c, list: list, life: c.life, clk: o.Clock, log: o.Logger,
-		floor: o.WatchFloor, ceiling: o.WatchCeiling, rate: o.RefreshRate,
+		floor: o.WatchFloor, ceiling: o.WatchCeiling, safetyNet: o.SafetyNet, rate: o.RefreshRate,
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, maxInFlight), logged: o.WatchFloor,
 	}
 }
 
 func (r *refresher) plan() plan {
 	p := plan{counts: r.list.count(), floor: r.floor}
-	for _, n := range p.counts {
-		p.people += n
-	}
-	p.batches = batchesOf(p.people)
-	p.interval = max(r.floor, r.worth(p.batches))
+	p.fit(r.safetyNet, r.worth)
 	p.share(r.ceiling)
 	return p
 }
@@ -90,7 +86,8 @@ func (r *refresher) worth(requests int) time.Duration {
 	return time.Duration(float64(requests) / r.rate * float64(time.Second))
 }
 
-// replan tells run that the number of batches may have changed.
+// replan tells run that the number of people has changed by so much that the plan
+// may be another.
 func (r *refresher) replan() {
 	if int64(batchesOf(r.list.size())) == r.batches.Load() {
 		return
@@ -107,8 +104,8 @@ func (r *refresher) run(ctx context.Context) {
 	defer cache.paced(nil)
 	for ctx.Err() == nil {
 		p := r.plan()
-		r.batches.Store(int64(p.batches))
-		if batchesOf(r.list.size()) != p.batches {
+		r.batches.Store(int64(batchesOf(p.people)))
+		if batchesOf(r.list.size()) != batchesOf(p.people) {
 			continue // replan may have compared with what stood before
 		}
 		cache.paced(&p)
@@ -186,7 +183,7 @@ func (r *refresher) step(ctx context.Context, p *plan) {
 		r.last = now // late for good: go on from here
 	}
 	keys, seen := r.list.take(max(p.fill()>>r.failing.Load(), 1), p, now)
-	if r.covered += seen; r.covered >= p.people {
+	if r.covered += seen; r.covered >= p.readings {
 		r.covered = 0
 		r.coalescer.stats.sweeps.Add(1)
 		r.coalescer.stats.sweepTime.Store(int64(now.Sub(r.swept)))
@@ -248,7 +245,7 @@ func (r *refresher) report(p *plan) {
 		r.logged = p.interval
 		r.log.Info("presence is refreshed at another interval",
 			"interval", p.interval, "hot", p.tiers[tierHot], "quiet", p.tiers[tierQuiet],
-			"watched", p.people, "requests_per_sweep", p.batches)
+			"watched", p.people, "pushed", p.counts[tierPushed], "requests_per_sweep", p.batches)
 	}
 	switch {
 	case p.interval > r.ceiling && !r.behind:

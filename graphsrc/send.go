@@ -266,6 +266,7 @@ type lesson struct {
 	size    int // at most so many people
 	read    []heard
 	changes []Change
+	missed  []string
 }
 
 // learn applies one entry of an answer.
@@ -285,6 +286,9 @@ func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) recor
 			one.Before = c.cache.reading(id, &before, false)
 		}
 		l.changes = append(l.changes, one)
+		if before.known && before.covered && !before.words.sameState(&after.words) {
+			l.missed = append(l.missed, id)
+		}
 	}
 	return after
 }
@@ -294,6 +298,9 @@ func (c *coalescer) teach(l *lesson) {
 	c.watch.read(l.read, l.at)
 	if len(l.changes) > 0 {
 		c.tell(l.changes)
+	}
+	if len(l.missed) > 0 {
+		c.miss(l.missed)
 	}
 }
 

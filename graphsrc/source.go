@@ -28,6 +28,9 @@ type Options struct {
 	Stale time.Duration
 	// CacheSize is the most people whose presence is remembered. Default 100,000.
 	CacheSize int
+	// SafetyNet is how often people are read whose changes are notified (see
+	// Cover); not less than WatchFloor. Default 5 min.
+	SafetyNet time.Duration
 	// BatchWindow is how far apart the requests of a lane are at least: what is
 	// asked for meanwhile leaves as one. They are further apart where the budget
 	// is scarce. Default 5 ms.
@@ -115,6 +118,7 @@ func (o *Options) setDefaults() error {
 	duration("Stale", &o.Stale, max(5*time.Minute, o.Fresh))
 	duration("WatchFloor", &o.WatchFloor, o.Fresh)
 	duration("WatchCeiling", &o.WatchCeiling, max(5*time.Minute, o.WatchFloor))
+	duration("SafetyNet", &o.SafetyNet, max(5*time.Minute, o.WatchFloor))
 	duration("BatchWindow", &o.BatchWindow, 5*time.Millisecond)
 	duration("Timeout", &o.Timeout, 10*time.Second)
 	duration("UserTTL", &o.UserTTL, time.Hour)
@@ -138,6 +142,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.WatchCeiling < o.WatchFloor {
 		wrong = append(wrong, fmt.Errorf("option WatchCeiling is %s, must not be less than WatchFloor (%s)", o.WatchCeiling, o.WatchFloor))
+	}
+	if o.SafetyNet < o.WatchFloor {
+		wrong = append(wrong, fmt.Errorf("option SafetyNet is %s, must not be less than WatchFloor (%s)", o.SafetyNet, o.WatchFloor))
 	}
 	if o.Stale < o.Fresh {
 		wrong = append(wrong, fmt.Errorf("option Stale is %s, must not be less than Fresh (%s)", o.Stale, o.Fresh))
@@ -185,6 +192,7 @@ type Source struct {
 	refresher *refresher
 	looker    *looker
 	onChange  atomic.Pointer[func(Change)]
+	onMissed  atomic.Pointer[func(id string)]
 	started   atomic.Bool
 	counters  counters
 }
@@ -204,7 +212,7 @@ func New(o Options) (*Source, error) {
 	s.coalescer = &coalescer{
 		graph: o.Graph, permits: o.Budget, clk: o.Clock, life: s.life, log: o.Logger, cache: s.cache,
 		grant: s.grants.presence, stats: &s.counters, window: o.BatchWindow, timeout: o.Timeout,
-		watch: s.watch, tell: s.tell,
+		watch: s.watch, tell: s.tell, miss: s.miss,
 	}
 	s.coalescer.init()
 	s.refresher = newRefresher(&o, s.coalescer, s.watch)

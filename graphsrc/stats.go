@@ -25,12 +25,18 @@ type Stats struct {
 
 	Watched int // people somebody watches
 	// Interval is how long a sweep is planned to take: as many readings as
-	// people are watched. Without tiers it is the time between two readings of
+	// people are watched, fewer where changes are notified. Without tiers it is the time between two readings of
 	// a person. It grows with the number watched.
 	Interval time.Duration
 	// Hot, Normal and Quiet are the tiers. Their intervals are equal while the
 	// budget suffices for everybody, and again when Interval is above the ceiling.
 	Hot, Normal, Quiet TierStats
+	// Pushed are the people whose changes are notified, and how often they are
+	// read all the same.
+	Pushed TierStats
+	// Notified are the notifications that were applied, Missed the changes of
+	// such people that a reading has found.
+	Notified, Missed uint64
 	// AgeBound is the age that no reading of a watched person exceeds while Graph
 	// answers, is believed, and refreshing has its rate, plus Interval /
 	// ⌈Watched/650⌉ and the time of an answer. Usually nobody exceeds the interval
@@ -58,7 +64,7 @@ type TierStats struct {
 
 type counters struct {
 	hits, misses, stale, requests, failures, ids, refused, changes, regressions,
-	held, missing, foreign, bisections, quarantined, sweeps, sweepRequests atomic.Uint64
+	held, missing, foreign, bisections, quarantined, sweeps, sweepRequests, notified, missed atomic.Uint64
 	sweepTime atomic.Int64
 	served    ageCounter
 }
@@ -76,7 +82,8 @@ func (s *Source) Stats() Stats {
 		Regressions: c.regressions.Load(), Held: c.held.Load(), Missing: c.missing.Load(), Foreign: c.foreign.Load(),
 		Bisections: c.bisections.Load(), Quarantined: c.quarantined.Load(), Known: s.cache.size(),
 		Watched: plan.people, Interval: plan.interval, AgeBound: plan.bound(),
-		Hot: tier(tierHot), Normal: tier(tierNormal), Quiet: tier(tierQuiet),
+		Hot: tier(tierHot), Normal: tier(tierNormal), Quiet: tier(tierQuiet), Pushed: tier(tierPushed),
+		Notified: c.notified.Load(), Missed: c.missed.Load(),
 		Ages: ages, OldestAge: ages.Max(), MeanAge: mean, Served: c.served.load(),
 		Sweeps: c.sweeps.Load(), SweepTime: time.Duration(c.sweepTime.Load()), SweepRequests: c.sweepRequests.Load(),
 		BehindCeiling: plan.interval > s.refresher.ceiling,

@@ -10,10 +10,10 @@ import (
 //
 //	        ┌───────── not fresh ──▶ urgent ──▶ takeUrgent ────┐
 //	add ────┤                                                  ▼
-//	        └─ fresh ──▶ hot, normal, quiet, early ──▶ take ─▶ away
-//	                      ▲   by tier         ▲                │ │
-//	                      └───────────────────┼─── read ───────┘ │
-//	                                          └─ giveBack ───────┘ (failed)
+//	        └─ fresh ──▶ hot, normal, quiet, pushed, early ──▶ take ─▶ away
+//	                      ▲   by tier                 ▲                │ │
+//	                      └───────────────────────────┼─── read ───────┘ │
+//	                                                  └─ giveBack ───────┘ (failed)
 //
 // and urge takes somebody from any place to urgent.
 //
@@ -34,8 +34,8 @@ type watchlist struct {
 	people  []watched // people[0] is nobody: the end of a queue
 	free    uint32    // unused entries, linked by next
 	queues  [placeCount]queue
-	tiers   [tierCount]int // how many are in each, wherever they are
-	looking bool           // somebody empties the queue of urgent
+	tiers   [allTiers]int // how many are in each, wherever they are
+	looking bool          // somebody empties the queue of urgent
 }
 
 type watched struct {
@@ -55,6 +55,7 @@ const (
 	placeHot               // the queues of the tiers
 	placeNormal
 	placeQuiet
+	placePushed
 	placeEarly  // due already
 	placeUrgent // waits for the first look
 	placeCount
@@ -82,7 +83,7 @@ func (w *watchlist) size() int {
 }
 
 // count counts them by tier.
-func (w *watchlist) count() [tierCount]int {
+func (w *watchlist) count() [allTiers]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.tiers
@@ -129,7 +130,7 @@ func (w *watchlist) stir(k userKey, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i, ok := w.index[k]
-	if !ok || w.people[i].tier == tierHot {
+	if !ok || w.people[i].tier == tierHot || w.people[i].tier == tierPushed {
 		return
 	}
 	w.label(i, tierHot)
@@ -211,8 +212,12 @@ func (w *watchlist) read(people []heard, at time.Time) {
 	defer w.mu.Unlock()
 	for _, h := range people {
 		if i, ok := w.index[h.key]; ok {
-			w.label(i, h.tier)
-			w.move(i, placeOf(h.tier), at)
+			t := h.tier
+			if t == tierPushed {
+				t = w.cache.tierNow(h.key, at) // they may have been uncovered meanwhile
+			}
+			w.label(i, t)
+			w.move(i, placeOf(t), at)
 		}
 	}
 }
@@ -417,7 +422,7 @@ func (w *watchlist) shrink() {
 	old, queues := w.people, w.queues
 	w.people = make([]watched, 1, 2*len(w.index)+1)
 	w.index = make(map[userKey]uint32, len(w.index))
-	w.free, w.queues, w.tiers = 0, [placeCount]queue{}, [tierCount]int{}
+	w.free, w.queues, w.tiers = 0, [placeCount]queue{}, [allTiers]int{}
 	keep := func(p *watched) uint32 {
 		i := w.entry(p.key)
 		w.label(i, p.tier)

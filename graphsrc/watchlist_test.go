@@ -25,7 +25,7 @@ func (w *watchlist) check(watchers map[userKey]int) string {
 		return fmt.Sprintf("%d people, want %d", len(w.index), len(watchers))
 	}
 	places := make(map[userKey]place)
-	tiers := [tierCount]int{}
+	tiers := [allTiers]int{}
 	for at := placeHot; at < placeCount; at++ {
 		n, before, q := 0, uint32(0), &w.queues[at]
 		for i := q.head; i != 0; i = w.people[i].next {
@@ -482,7 +482,7 @@ func BenchmarkPlanner(b *testing.B) {
 
 // BenchmarkPlan computes the intervals of the tiers under scarcity.
 func BenchmarkPlan(b *testing.B) {
-	p := plan{people: 200_000, interval: time.Minute, floor: 20 * time.Second, counts: [tierCount]int{4000, 36_000, 160_000}}
+	p := plan{people: 200_000, readings: 200_000, interval: time.Minute, floor: 20 * time.Second, counts: [allTiers]int{4000, 36_000, 160_000}}
 	for b.Loop() {
 		p.share(time.Hour)
 	}

@@ -211,10 +211,11 @@ func TestTheOrderIsThatOfASlowModel(t *testing.T) {
 		c.temper = temper{hot: 2 * time.Minute, quiet: 20 * time.Minute, gone: 5 * time.Minute}
 		p := &plan{floor: 20 * time.Second, interval: time.Duration(rapid.IntRange(20, 200).Draw(t, "sweep")) * time.Second}
 		p.people = 100
-		p.counts = [tierCount]int{
+		p.counts = [allTiers]int{
 			rapid.IntRange(0, 30).Draw(t, "hot"), rapid.IntRange(0, 30).Draw(t, "normal"), 40,
 		}
 		p.people = p.counts[0] + p.counts[1] + p.counts[2]
+		p.readings = p.people
 		p.share(time.Hour)
 		c.paced(p)
 		c.floor = p.floor
@@ -270,7 +271,7 @@ func TestTheOrderIsThatOfASlowModel(t *testing.T) {
 				l.giveBack(away[0])
 				away = away[1:]
 			}
-			tiers, watchers := [tierCount]int{}, make(map[userKey]int)
+			tiers, watchers := [allTiers]int{}, make(map[userKey]int)
 			for k, p := range l.people {
 				tiers[p.tier]++
 				watchers[k] = p.watchers
@@ -410,7 +411,7 @@ func TestNobodyGrowsOlderThanTheBoundWhateverHappens(t *testing.T) {
 // more often than without tiers, and the others hardly less.
 func TestWhereThereAreQuietPeopleTheOthersAreFresher(t *testing.T) {
 	const crowd, hot, busy = 13_000, 400, 1600
-	measure := func(flat bool) (ages [tierCount]Ages, oldest time.Duration, requests float64) {
+	measure := func(flat bool) (ages [allTiers]Ages, oldest time.Duration, requests float64) {
 		d := newDrill(crowd, 20*time.Second, time.Hour, 0.2)
 		d.flat = flat
 		d.c.temper = temper{hot: 5 * time.Minute, quiet: 24 * time.Hour, gone: 5 * time.Minute}
@@ -455,7 +456,7 @@ func TestWhereThereAreQuietPeopleTheOthersAreFresher(t *testing.T) {
 		}
 		p := d.planned()
 		if !flat {
-			require.Equal(t, [tierCount]int{hot, busy, crowd - hot - busy}, p.counts)
+			require.Equal(t, [allTiers]int{hot, busy, crowd - hot - busy}, p.counts)
 			require.LessOrEqual(t, oldest, p.tiers[tierQuiet]+2*p.step())
 			require.LessOrEqual(t, ages[tierHot].Max(), p.tiers[tierHot]+2*p.step())
 			require.LessOrEqual(t, ages[tierNormal].Max(), p.tiers[tierNormal]+2*p.step())

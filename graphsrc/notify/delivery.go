@@ -1,0 +1,217 @@
+package notify
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+const (
+	// maxItems bounds the items of a delivery. A body of the default size has
+	// room for less than this of Graph's, but for a million empty ones.
+	maxItems = 10_000
+	// maxTokens bounds the validation tokens of a delivery that are looked at;
+	// Graph sends one per application and tenant.
+	maxTokens = 32
+
+	maxClientState    = 128 // characters, as Graph allows; counted in bytes here
+	maxSubscriptionID = 128 // bytes; ids are GUIDs
+)
+
+var (
+	errTooMany  = errors.New("the delivery has too many items")
+	errNotThose = errors.New("the body is not a collection of notifications")
+)
+
+// delivery is what one request brought, after what is not for us was left out.
+type delivery struct {
+	tasks  []task
+	tokens []string
+	// proof tells whether a validation token proves the delivery to be Graph's.
+	// It is asked for by the workers when there is encrypted content.
+	proof func() proof
+}
+
+// task is one item that showed the clientState of a subscription.
+type task struct {
+	subscription string
+	event        Event // of a lifecycle notification, empty for a change
+	person       string
+	content      *EncryptedContent // nil for basic notifications
+}
+
+// item is a notification as Graph sends it; what is not read is left out.
+//
+// Source: https://learn.microsoft.com/en-us/graph/api/resources/changenotification
+type item struct {
+	SubscriptionID string `json:"subscriptionId"`
+	ClientState    string `json:"clientState"`
+	TenantID       string `json:"tenantId"`
+	OrganizationID string `json:"organizationId"` // the tenant, in samples for presence
+	LifecycleEvent string `json:"lifecycleEvent"`
+	ResourceData   struct {
+		ID      string `json:"id"`
+		ODataID string `json:"@odata.id"`
+	} `json:"resourceData"`
+	EncryptedContent *EncryptedContent `json:"encryptedContent"`
+}
+
+// read reads the body item by item and keeps only what is for us, so that a body
+// of many small things does not become many large ones in memory.
+func (r *Receiver) read(body io.Reader) (*delivery, error) {
+	dec := json.NewDecoder(body)
+	if err := expect(dec, json.Delim('{')); err != nil {
+		return nil, err
+	}
+	d, complete := &delivery{}, false
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("reading a name: %w", err)
+		}
+		switch name {
+		case "value":
+			complete = true
+			err = r.readItems(dec, d)
+		case "validationTokens":
+			err = readTokens(dec, d)
+		default:
+			err = dec.Decode(&ignored{})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading a value: %w", err)
+		}
+	}
+	if err := expect(dec, json.Delim('}')); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) || !complete {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = errNotThose
+		}
+		return nil, err
+	}
+	return d, nil
+}
+
+func (r *Receiver) readItems(dec *json.Decoder, d *delivery) error {
+	if err := expect(dec, json.Delim('[')); err != nil {
+		return err
+	}
+	for n := 0; dec.More(); n++ {
+		if n == maxItems {
+			return errTooMany
+		}
+		r.counts.items.Add(1)
+		var it item
+		if malformed, err := decode(dec, &it); err != nil {
+			return err
+		} else if malformed {
+			r.malformed()
+			continue
+		}
+		if t, ok := r.admit(&it); ok {
+			d.tasks = append(d.tasks, t)
+		}
+	}
+	return expect(dec, json.Delim(']'))
+}
+
+// admit decides whether an item is for us, by what costs next to nothing.
+func (r *Receiver) admit(it *item) (task, bool) {
+	tenant := it.TenantID
+	if tenant == "" {
+		tenant = it.OrganizationID
+	}
+	if !strings.EqualFold(tenant, r.tenant) {
+		r.counts.foreignTenant.Add(1)
+		r.complaints.about("an item was for another tenant")
+		return task{}, false
+	}
+	if it.ClientState == "" || len(it.ClientState) > maxClientState ||
+		it.SubscriptionID == "" || len(it.SubscriptionID) > maxSubscriptionID ||
+		!r.subs.Knows(it.SubscriptionID, it.ClientState) {
+		r.counts.wrongClientState.Add(1)
+		r.complaints.about("an item had no known subscription and clientState")
+		return task{}, false
+	}
+	t := task{subscription: it.SubscriptionID}
+	if it.LifecycleEvent != "" {
+		t.event = r.event(it.LifecycleEvent)
+		return t, t.event != ""
+	}
+	t.person = person(it.ResourceData.ID, it.ResourceData.ODataID)
+	t.content = it.EncryptedContent
+	if t.person == "" && t.content == nil {
+		r.malformed()
+		return task{}, false
+	}
+	return t, true
+}
+
+// event returns the event of that name, counted; empty if it is unknown.
+func (r *Receiver) event(name string) Event {
+	for i, event := range events {
+		if strings.EqualFold(name, string(event)) {
+			r.counts.lifecycle[i].Add(1)
+			return event
+		}
+	}
+	r.counts.unknownEvent.Add(1)
+	r.complaints.about("a lifecycle event was unknown", "event", name[:min(len(name), 64)])
+	return ""
+}
+
+func (r *Receiver) malformed() {
+	r.counts.malformed.Add(1)
+	r.complaints.about("an item was malformed")
+}
+
+func readTokens(dec *json.Decoder, d *delivery) error {
+	open, err := dec.Token()
+	if err != nil || open == nil { // null: there are none
+		return err
+	}
+	if open != json.Delim('[') {
+		return errNotThose
+	}
+	for dec.More() {
+		var token string
+		if malformed, err := decode(dec, &token); err != nil {
+			return err
+		} else if !malformed && token != "" && len(token) <= maxToken && len(d.tokens) < maxTokens {
+			d.tokens = append(d.tokens, token)
+		}
+	}
+	return expect(dec, json.Delim(']'))
+}
+
+// decode reads the next value. One of another type than expected is malformed,
+// and the reading may go on after it; an error ends the reading.
+func decode(dec *json.Decoder, into any) (malformed bool, err error) {
+	var otherType *json.UnmarshalTypeError
+	if err = dec.Decode(into); errors.As(err, &otherType) {
+		return true, nil
+	}
+	return false, err
+}
+
+// expect reads the next token, which must be that delimiter.
+func expect(dec *json.Decoder, want json.Delim) error {
+	got, err := dec.Token()
+	if err != nil {
+		return fmt.Errorf("reading %q: %w", want, err)
+	}
+	if got != want {
+		return errNotThose
+	}
+	return nil
+}
+
+// ignored takes any JSON value and keeps nothing of it.
+type ignored struct{}
+
+// UnmarshalJSON does nothing; the caller has checked the syntax.
+func (*ignored) UnmarshalJSON([]byte) error { return nil }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,16 @@ const (
 	DefaultSeed          = 1
 	DefaultPace          = 1.0
 	DefaultTokenLifetime = time.Hour
+	// DefaultRefreshLifetime is how long Entra ID lets a refresh token live
+	// without being used.
+	DefaultRefreshLifetime = 90 * 24 * time.Hour
+	// DefaultRefreshGrace is shorter than what Entra ID documents, which
+	// leaves used refresh tokens alone but wants clients to forget them: a
+	// client that does not is found out.
+	DefaultRefreshGrace = 10 * time.Minute
+	// DefaultNotificationLatency is well within the average of ten seconds
+	// that Graph documents for presence.
+	DefaultNotificationLatency = time.Second
 	// DefaultDeltaPage is the number of entries of a /users/delta page.
 	DefaultDeltaPage = 200
 	// DefaultLogSize is how many requests Log remembers.
@@ -85,6 +96,9 @@ type Config struct {
 	Certificates []*x509.Certificate
 	// Federations are what workloads may present in place of a secret.
 	Federations []Federation
+	// Confidential forbids the app the flows of public clients (App.Public),
+	// which it may use otherwise.
+	Confidential bool
 	// Limit applies to all presence routes together, per app; DocumentedLimit.
 	Limit Limit
 	// IdentityUnits is how many resource units an app may spend on the
@@ -94,6 +108,21 @@ type Config struct {
 	NoIdentityLimit bool
 	// TokenLifetime is the life of an access token; DefaultTokenLifetime.
 	TokenLifetime time.Duration
+	// RefreshLifetime is the life of a refresh token; DefaultRefreshLifetime.
+	RefreshLifetime time.Duration
+	// RefreshGrace is how long a refresh token keeps working after its first
+	// use gave a new one; DefaultRefreshGrace. AuthFault.RefreshOnce makes it
+	// none.
+	RefreshGrace time.Duration
+	// NotificationLatency is how often changes of presence are looked for on
+	// behalf of subscriptions, and so about the time until a notification
+	// leaves; DefaultNotificationLatency.
+	NotificationLatency time.Duration
+	// NotificationClient delivers notifications; if it is nil,
+	// NotificationRootCAs says whose certificates are trusted (nil: those the
+	// host trusts).
+	NotificationClient  *http.Client
+	NotificationRootCAs *x509.CertPool
 	// AllowPresenting makes setPresence accept DoNotDisturb/Presenting, which
 	// newer documentation suggests and older excludes.
 	AllowPresenting bool
@@ -128,6 +157,9 @@ func (c Config) complete() (Config, error) {
 	c.ClientID = strings.ToLower(or(c.ClientID, people.GUID(c.Seed, "client")))
 	c.ClientSecret = or(c.ClientSecret, rand.Text())
 	c.TokenLifetime = or(c.TokenLifetime, DefaultTokenLifetime)
+	c.RefreshLifetime = or(c.RefreshLifetime, DefaultRefreshLifetime)
+	c.RefreshGrace = or(c.RefreshGrace, DefaultRefreshGrace)
+	c.NotificationLatency = or(c.NotificationLatency, DefaultNotificationLatency)
 	c.DeltaPage = or(c.DeltaPage, DefaultDeltaPage)
 	c.LogSize = or(c.LogSize, DefaultLogSize)
 	c.Limit.Requests = or(c.Limit.Requests, DocumentedLimit.Requests)
@@ -155,6 +187,12 @@ func (c Config) validate() error {
 	}
 	if c.TokenLifetime < time.Second {
 		problems = append(problems, fmt.Errorf("token lifetime %v: at least one second", c.TokenLifetime))
+	}
+	if c.RefreshLifetime < time.Second || c.RefreshGrace < 0 {
+		problems = append(problems, fmt.Errorf("refresh lifetime %v and grace %v: at least one second, and not negative", c.RefreshLifetime, c.RefreshGrace))
+	}
+	if c.NotificationLatency < time.Millisecond {
+		problems = append(problems, fmt.Errorf("notification latency %v: at least one millisecond", c.NotificationLatency))
 	}
 	if c.IdentityUnits < 0 {
 		problems = append(problems, fmt.Errorf("identity units %d: must not be negative", c.IdentityUnits))

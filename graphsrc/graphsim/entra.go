@@ -22,6 +22,9 @@ type App struct {
 	Scopes           []string // delegated permissions
 	Certificates     []*x509.Certificate
 	Federations      []Federation
+	// Public allows flows without a secret or an assertion (the device code
+	// and its refresh tokens): Entra ID's switch "Allow public client flows".
+	Public bool
 }
 
 // entra is the tenant's identity platform.
@@ -33,6 +36,9 @@ type entra struct {
 	log      *slog.Logger
 	key      func() (*signingKey, error)
 	verified verified
+
+	devices   devices
+	refreshes refreshes
 
 	mu    sync.Mutex
 	apps  map[string]App
@@ -50,7 +56,7 @@ func newEntra(cfg Config, dir *people.Directory) *entra {
 	}
 	e.apps[cfg.ClientID] = App{
 		ClientID: cfg.ClientID, Secret: cfg.ClientSecret, Roles: cfg.Roles, Scopes: cfg.Scopes,
-		Certificates: cfg.Certificates, Federations: cfg.Federations,
+		Certificates: cfg.Certificates, Federations: cfg.Federations, Public: !cfg.Confidential,
 	}
 	return e
 }
@@ -99,6 +105,8 @@ func (t *Tenant) serveEntra(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.EqualFold(path, "common/discovery/instance"):
 		onlyGet(w, r, func() { t.serveInstance(w, base, r.Host) })
+	case strings.EqualFold(path, devicePage):
+		t.serveDevicePage(w, r)
 	case !t.entra.knowsTenant(tenant):
 		t.entraError(w, r, &entraError{
 			http.StatusBadRequest, "invalid_tenant", 90002,
@@ -110,6 +118,8 @@ func (t *Tenant) serveEntra(w http.ResponseWriter, r *http.Request) {
 		onlyGet(w, r, func() { t.serveKeys(w) })
 	case strings.EqualFold(rest, tokenPath):
 		t.serveToken(w, r)
+	case strings.EqualFold(rest, devicePath):
+		t.serveDevice(w, r)
 	default:
 		http.NotFound(w, r)
 	}
@@ -156,12 +166,13 @@ func (t *Tenant) serveOpenID(w http.ResponseWriter, base string) {
 		"issuer":                                t.entra.issuer(base),
 		"token_endpoint":                        root + "/" + tokenPath,
 		"authorization_endpoint":                root + "/oauth2/v2.0/authorize",
+		"device_authorization_endpoint":         root + "/" + devicePath,
 		"jwks_uri":                              root + "/discovery/v2.0/keys",
 		"response_types_supported":              []string{"code", "id_token"},
 		"subject_types_supported":               []string{"pairwise"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
-		"scopes_supported":                      []string{"openid", "profile", "email", "offline_access"},
+		"scopes_supported":                      openIDScopes,
 		"tenant_region_scope":                   "EU",
 	})
 }

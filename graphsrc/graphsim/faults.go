@@ -33,6 +33,8 @@ type Faults struct {
 	Throttle ThrottleFault `json:"throttle,omitzero"`
 	Auth     AuthFault     `json:"auth,omitzero"`
 	Delta    DeltaFault    `json:"delta,omitzero"`
+	// Notify bends change notifications.
+	Notify NotifyFault `json:"notify,omitzero"`
 }
 
 // RouteFault is what goes wrong on a route.
@@ -104,6 +106,8 @@ type AuthFault struct {
 	Once bool `json:"once,omitempty"`
 	// TokenExpiry is the life of new tokens in seconds; 0 means as configured.
 	TokenExpiry int `json:"tokenExpiry,omitempty"`
+	// RefreshOnce refuses a refresh token once it has been used.
+	RefreshOnce bool `json:"refreshOnce,omitempty"`
 }
 
 // DeltaFault bends /users/delta.
@@ -158,6 +162,9 @@ func (f Faults) validate(routes []string) error {
 		if p < 0 || p > 1 {
 			return fmt.Errorf("%s: %v is no probability from 0 to 1", what, p)
 		}
+	}
+	if err := f.Notify.validate(); err != nil {
+		return err
 	}
 	if f.Auth.TokenExpiry < 0 {
 		return fmt.Errorf("auth.tokenExpiry: %d seconds: must not be negative", f.Auth.TokenExpiry)
@@ -283,7 +290,7 @@ func (d *faultDial) draw(route string) (RouteFault, bool) {
 			return d.hit(key, d.faults.Routes[key])
 		}
 	}
-	if fault, ok := d.faults.Routes[everyRoute]; ok && route != routeToken {
+	if fault, ok := d.faults.Routes[everyRoute]; ok && route != routeToken && route != routeDevice {
 		return d.hit(everyRoute, fault)
 	}
 	return RouteFault{}, false
@@ -311,7 +318,7 @@ func (d *faultDial) refuse(p principal) (refused, challenge bool) {
 		return false, false
 	}
 	if auth.Once {
-		d.faults.Auth = AuthFault{TokenExpiry: auth.TokenExpiry}
+		d.faults.Auth = AuthFault{TokenExpiry: auth.TokenExpiry, RefreshOnce: auth.RefreshOnce}
 	}
 	return true, auth.Claims
 }

@@ -30,26 +30,12 @@ func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request) {
 	if armed && t.misbehave(w, r, fault, nil) {
 		return
 	}
-	if r.Method != http.MethodPost {
-		t.entraError(w, r, &entraError{
-			http.StatusBadRequest, "invalid_request", 900561,
-			"The endpoint only accepts POST requests.",
-		})
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		t.entraError(w, r, &entraError{http.StatusBadRequest, "invalid_request", 90013, "Invalid input received from the user."})
+	if !t.readForm(w, r) {
 		return
 	}
 	answer, err := t.grant(r)
 	if err != nil {
-		var e *entraError
-		if !errors.As(err, &e) {
-			e = &entraError{http.StatusInternalServerError, "server_error", 90033, err.Error()}
-		}
-		t.log.Debug("simulated token refused", "code", e.number)
-		t.entraError(w, r, e)
+		t.refuseToken(w, r, err)
 		return
 	}
 	t.entra.mu.Lock()
@@ -59,28 +45,78 @@ func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
+// readForm parses the form of a POST; it answers what is wrong and is false
+// then.
+func (t *Tenant) readForm(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodPost {
+		t.entraError(w, r, &entraError{
+			http.StatusBadRequest, "invalid_request", 900561,
+			"The endpoint only accepts POST requests.",
+		})
+		return false
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		t.entraError(w, r, &entraError{http.StatusBadRequest, "invalid_request", 90013, "Invalid input received from the user."})
+		return false
+	}
+	return true
+}
+
+func (t *Tenant) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
+	var e *entraError
+	if !errors.As(err, &e) {
+		e = &entraError{http.StatusInternalServerError, "server_error", 90033, err.Error()}
+	}
+	t.log.Debug("simulated token refused", "code", e.number)
+	t.entraError(w, r, e)
+}
+
 // grant authenticates the app and issues the token it asks for.
 func (t *Tenant) grant(r *http.Request) (map[string]any, error) {
 	form := r.PostForm
 	if err := required(form, "grant_type"); err != nil {
 		return nil, err
 	}
-	app, err := t.authenticateApp(r)
+	kind := form.Get("grant_type")
+	if kind == grantDeviceShort {
+		kind = grantDevice
+	}
+	app, err := t.authenticateApp(r, kind == grantDevice || kind == grantRefresh)
 	if err != nil {
 		return nil, err
 	}
 	now := t.clock.Now()
-	c := claims{AppID: app.ClientID, Version: "1.0", Challenge: strings.Contains(form.Get("claims"), challengeMark)}
-	c.Issuer = "https://sts.windows.net/" + t.cfg.TenantID + "/"
+	var d delegation
+	switch kind {
+	case grantClient, grantBearer:
+		return t.grantApp(form, app, now)
+	case grantDevice:
+		d, err = t.deviceGrant(form, app, now)
+	case grantRefresh:
+		d, err = t.refreshGrant(form, app, now)
+	default:
+		err = refusal("unsupported_grant_type", 70003, fmt.Sprintf("The app requested an unsupported grant type '%s'.", kind))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.delegate(r, app, d, now)
+}
+
+// grantApp issues a token to a confidential app, for itself or for the user
+// whose token it presents.
+func (t *Tenant) grantApp(form url.Values, app App, now time.Time) (map[string]any, error) {
 	audience, scope, err := audienceOf(form)
 	if err != nil {
 		return nil, err
 	}
+	c := t.newGraphClaims(app, form)
 	switch form.Get("grant_type") {
 	case grantClient:
 		if !strings.HasSuffix(scope, "/.default") {
-			return nil, &entraError{http.StatusBadRequest, "invalid_scope", 1002012, fmt.Sprintf(
-				"The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", scope)}
+			return nil, refusal("invalid_scope", 1002012, fmt.Sprintf(
+				"The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", scope))
 		}
 		c.Roles, c.IDType, c.ObjectID, c.Subject = app.Roles, "app", app.ClientID, app.ClientID
 	case grantBearer:
@@ -90,12 +126,19 @@ func (t *Tenant) grant(r *http.Request) (map[string]any, error) {
 		}
 		c.Scope, c.IDType, c.ObjectID, c.Subject = strings.Join(app.Scopes, " "), "user", user.ID, user.ID
 		c.Name, c.UPN = user.DisplayName, user.UserPrincipalName
-	default:
-		return nil, &entraError{
-			http.StatusBadRequest, "unsupported_grant_type", 70003,
-			fmt.Sprintf("The app requested an unsupported grant type '%s'.", form.Get("grant_type")),
-		}
 	}
+	return t.accessAnswer(c, audience, now)
+}
+
+// newGraphClaims are the claims every access token begins with.
+func (t *Tenant) newGraphClaims(app App, form url.Values) claims {
+	c := claims{AppID: app.ClientID, Version: "1.0", Challenge: strings.Contains(form.Get("claims"), challengeMark)}
+	c.Issuer = "https://sts.windows.net/" + t.cfg.TenantID + "/"
+	return c
+}
+
+// accessAnswer signs an access token and is the token endpoint's answer.
+func (t *Tenant) accessAnswer(c claims, audience string, now time.Time) (map[string]any, error) {
 	key, err := t.entra.key()
 	if err != nil {
 		return nil, err
@@ -131,7 +174,7 @@ func audienceOf(form url.Values) (audience, scope string, err error) {
 		return "", "", err
 	}
 	for s := range strings.FieldsSeq(form.Get("scope")) {
-		if slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) {
+		if slices.Contains(openIDScopes, s) {
 			continue
 		}
 		if cut := strings.LastIndex(s, "/"); cut > 0 {
@@ -145,20 +188,30 @@ func audienceOf(form url.Values) (audience, scope string, err error) {
 	}
 }
 
-// authenticateApp checks the secret or the assertion of the calling app.
-func (t *Tenant) authenticateApp(r *http.Request) (App, error) {
+// namedApp finds a registered app.
+func (t *Tenant) namedApp(clientID string) (App, error) {
+	if clientID == "" {
+		return App{}, required(url.Values{}, "client_id")
+	}
+	app, ok := t.entra.app(clientID)
+	if !ok {
+		return App{}, refusal("unauthorized_client", 700016, fmt.Sprintf(
+			"Application with identifier '%s' was not found in the directory '%s'.", clientID, t.cfg.TenantID))
+	}
+	return app, nil
+}
+
+// authenticateApp checks the secret or the assertion of the calling app. A
+// flow for public clients needs neither if the app allows such flows.
+func (t *Tenant) authenticateApp(r *http.Request, publicFlow bool) (App, error) {
 	form := r.PostForm
 	clientID, secret := form.Get("client_id"), form.Get("client_secret")
 	if user, password, ok := r.BasicAuth(); ok {
 		clientID, secret = user, password
 	}
-	if clientID == "" {
-		return App{}, required(form, "client_id")
-	}
-	app, ok := t.entra.app(clientID)
-	if !ok {
-		return App{}, &entraError{http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf(
-			"Application with identifier '%s' was not found in the directory '%s'.", clientID, t.cfg.TenantID)}
+	app, err := t.namedApp(clientID)
+	if err != nil {
+		return App{}, err
 	}
 	switch assertion := form.Get("client_assertion"); {
 	case assertion != "":
@@ -169,6 +222,8 @@ func (t *Tenant) authenticateApp(r *http.Request) (App, error) {
 			}
 		}
 		return app, t.checkAssertion(r, app, assertion)
+	case secret == "" && publicFlow && app.Public:
+		return app, nil
 	case secret == "":
 		return App{}, &entraError{
 			http.StatusUnauthorized, "invalid_client", 7000218,

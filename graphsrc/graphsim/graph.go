@@ -85,6 +85,9 @@ func (t *Tenant) serveGraph(w http.ResponseWriter, r *http.Request) {
 }
 
 func (t *Tenant) serveRoute(c *call, to *route) reply {
+	if to.delegatedOnly && !c.delegated {
+		return c.asReply(notDelegated())
+	}
 	if !to.allows(c) {
 		return c.asReply(&graphError{
 			status: http.StatusForbidden, code: "Authorization_RequestDenied",

@@ -65,17 +65,18 @@ var identityCosts = map[string]int{
 	"/groups/{id}/transitiveMembers": 5, "/groups/{id}/transitiveMembers/microsoft.graph.user": 5,
 }
 
-// ofMailbox are the routes that the Outlook services answer.
-var ofMailbox = []string{"/users/{id}/photo", "/users/{id}/people", "/users/{id}/contact"}
+// ofOthers are the routes that the Outlook services and the one of
+// subscriptions answer.
+var ofOthers = []string{"/users/{id}/photo", "/users/{id}/people", "/users/{id}/contact", "/subscriptions"}
 
 // setUnits says what the routes of the directory cost.
 func setUnits(routes []*route) {
 	for _, r := range routes {
-		outlook := false
-		for _, prefix := range ofMailbox {
-			outlook = outlook || strings.HasPrefix(r.path, prefix)
+		other := r.presence
+		for _, prefix := range ofOthers {
+			other = other || strings.HasPrefix(r.path, prefix)
 		}
-		if r.presence || outlook {
+		if other {
 			continue
 		}
 		r.units = max(identityCosts[r.path], 1)

@@ -20,7 +20,9 @@ type route struct {
 	// app and delegated list the permissions one of which a token must carry;
 	// self lists delegated ones that suffice for the signed-in user's own path.
 	app, delegated, self []string
-	serve                func(*call) (reply, error)
+	// delegatedOnly refuses app-only tokens in words of its own.
+	delegatedOnly bool
+	serve         func(*call) (reply, error)
 
 	segments []string
 }
@@ -48,13 +50,13 @@ func newRouter(routes []*route) *router {
 	return &router{routes}
 }
 
-// names lists the routes in the order of the table, the token endpoint last.
+// names lists the routes in the order of the table, the endpoints for tokens last.
 func (rt *router) names() []string {
 	var names []string
 	for _, r := range rt.routes {
 		names = append(names, r.name())
 	}
-	return append(names, routeToken)
+	return append(names, routeToken, routeDevice)
 }
 
 // find looks up the route of a call and fills in the call's variables.

@@ -1,6 +1,9 @@
 package graphsim
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // The permissions that open a resource, after the permission tables of the
 // Microsoft Graph reference. A write permission includes reading.
@@ -26,7 +29,7 @@ const permissionBasic = "User.ReadBasic.All"
 
 // routes is all of Graph there is. Of two routes that match, the first wins.
 func (t *Tenant) routes() []*route {
-	all := append(t.presenceRoutes(), t.directoryRoutes()...)
+	all := slices.Concat(t.presenceRoutes(), t.directoryRoutes(), t.subscriptionRoutes())
 	setUnits(all)
 	return all
 }

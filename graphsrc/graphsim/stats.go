@@ -26,6 +26,10 @@ type Stats struct {
 	IDsPerBatch float64 `json:"idsPerBatch"`
 	// Tokens counts the access tokens issued.
 	Tokens int `json:"tokens"`
+	// Subscriptions is the number that are alive now.
+	Subscriptions int `json:"subscriptions"`
+	// Notifications counts what was sent to their URLs.
+	Notifications NotificationStats `json:"notifications"`
 }
 
 // Entry is a request to Graph in the log.
@@ -53,6 +57,10 @@ func (t *Tenant) Stats() Stats {
 	t.entra.mu.Lock()
 	s.Tokens = t.entra.tokens
 	t.entra.mu.Unlock()
+	s.Subscriptions = len(t.Subscriptions())
+	t.sender.mu.Lock()
+	s.Notifications = t.sender.counts
+	t.sender.mu.Unlock()
 	return s
 }
 
@@ -65,6 +73,9 @@ func (t *Tenant) ResetStats() {
 	t.entra.mu.Lock()
 	t.entra.tokens = 0
 	t.entra.mu.Unlock()
+	t.sender.mu.Lock()
+	t.sender.counts = NotificationStats{}
+	t.sender.mu.Unlock()
 }
 
 // Log returns the latest requests to Graph, oldest first.

@@ -26,6 +26,7 @@ type Tenant struct {
 	stats     *recorder
 	limits    *limiter
 	identity  *identityGates
+	sender    *sender
 	graph     *router
 	zip       zippers
 
@@ -53,6 +54,7 @@ func New(cfg Config) (*Tenant, error) {
 	}
 	t.presences = newPresences(dir, cfg.Seed, cfg.Clock)
 	t.workday = newWorkday(t.presences, dir, cfg)
+	t.sender = newSender(t)
 	t.graph = newRouter(t.routes())
 	t.faults.routes = t.graph.names()
 	return t, nil
@@ -88,9 +90,10 @@ func (t *Tenant) Start(ctx context.Context) {
 // same number of steps from the same seed leads to the same presences.
 func (t *Tenant) Step() { t.workday.step() }
 
-// Close ends the workday and closes all servers.
+// Close ends the workday and the notifications and closes all servers.
 func (t *Tenant) Close() {
 	t.workday.stop()
+	t.sender.stop()
 	t.mu.Lock()
 	t.closed = true
 	servers := t.servers

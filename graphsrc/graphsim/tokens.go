@@ -168,6 +168,7 @@ type principal struct {
 	grants    []string
 	delegated bool
 	challenge bool
+	expires   time.Time // of the token
 }
 
 func (p principal) may(anyOf []string) bool {
@@ -176,7 +177,7 @@ func (p principal) may(anyOf []string) bool {
 
 // principalOf is the caller of a token that verified.
 func principalOf(c claims) principal {
-	p := principal{appID: strings.ToLower(or(c.AppID, c.AppIDV2)), grants: c.Roles, challenge: c.Challenge}
+	p := principal{appID: strings.ToLower(or(c.AppID, c.AppIDV2)), grants: c.Roles, challenge: c.Challenge, expires: c.Expiry.Time()}
 	if c.Scope != "" {
 		p.delegated, p.userID, p.grants = true, c.ObjectID, strings.Fields(c.Scope)
 	}

@@ -20,6 +20,7 @@ type demoCommand struct {
 	Domain      string        `default:"contoso.test" help:"SIP domain of the tenant."`
 	Still       bool          `help:"Nobody moves by themselves."`
 	Refresh     time.Duration `default:"2s" help:"How old a presence may be before Graph is asked again."`
+	Helpers     int           `default:"0" help:"Number of helper accounts that subscribe to change notifications, 650 people each."`
 	AllowOrigin []string      `help:"Origin of web pages that may use the gateway, such as https://intranet.example.com; repeatable."`
 	Print       string        `enum:"text,json" default:"text" help:"What goes to standard output: text for people, or one JSON object (${enum})."`
 }
@@ -28,7 +29,7 @@ type demoCommand struct {
 func (c *demoCommand) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	d, err := demo.Start(ctx, demo.Options{
-		Listen: c.Listen, Users: c.Users, Seed: c.Seed, Domain: c.Domain, Still: c.Still, Refresh: c.Refresh, Logger: log,
+		Listen: c.Listen, Users: c.Users, Seed: c.Seed, Domain: c.Domain, Still: c.Still, Refresh: c.Refresh, Helpers: c.Helpers, Logger: log,
 		Adjust: func(cfg *config.Config) {
 			cfg.Server.AllowedOrigins = append(cfg.Server.AllowedOrigins, c.AllowOrigin...)
 		},

@@ -18,6 +18,7 @@ type commands struct {
 	Check    checkCommand    `cmd:"" help:"Validate a configuration and print it with the origin of every value."`
 	Map      mapCommand      `cmd:"" help:"Print the translation between Graph and UCWA."`
 	Graph    graphCommand    `cmd:"" help:"Ask Graph."`
+	Helper   helperCommand   `cmd:"" help:"Sign in the accounts in whose name the gateway subscribes to presence."`
 	Watch    watchCommand    `cmd:"" help:"Be a UCWA client: sign in to a gateway, subscribe to people and print every change."`
 	Conform  conformCommand  `cmd:"" help:"Be a strict UCWA client: check a gateway against the rules of the protocol."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`

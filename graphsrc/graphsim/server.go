@@ -38,6 +38,8 @@ type Server struct {
 	CertPool       *x509.CertPool
 	CertificatePEM []byte
 
+	config  *tls.Config
+	log     *slog.Logger
 	servers []*http.Server
 	wait    sync.WaitGroup
 	close   sync.Once
@@ -73,15 +75,28 @@ func (t *Tenant) Serve(opts ServeOptions) (*Server, error) {
 	t.entra.addRoots(s.TLSURL, s.URL)
 
 	handler := t.Handler()
-	s.run(t.log, handler, plain, nil)
-	s.run(t.log, handler, secure, &tls.Config{Certificates: []tls.Certificate{cert.pair}, MinVersion: tls.VersionTLS12})
+	s.log, s.config = t.log, &tls.Config{Certificates: []tls.Certificate{cert.pair}, MinVersion: tls.VersionTLS12}
+	s.run(handler, plain, nil)
+	s.run(handler, secure, s.config)
 	return s, nil
 }
 
-func (s *Server) run(log *slog.Logger, handler http.Handler, listener net.Listener, config *tls.Config) {
+// Front serves the handler of another program by HTTPS with this server's
+// certificate, until Close, and returns the root: for whoever the tenant notifies
+// and has no HTTPS of their own. It is to be called before Close.
+func (s *Server) Front(handler http.Handler) (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("listening in front of a handler: %w", err)
+	}
+	s.run(handler, l, s.config)
+	return "https://" + l.Addr().String(), nil
+}
+
+func (s *Server) run(handler http.Handler, listener net.Listener, config *tls.Config) {
 	server := &http.Server{
 		Handler: handler, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.servers = append(s.servers, server)
 	s.wait.Go(func() {
@@ -90,7 +105,7 @@ func (s *Server) run(log *slog.Logger, handler http.Handler, listener net.Listen
 			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 		}
 		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("simulator stopped listening", "error", err)
+			s.log.Error("simulator stopped listening", "error", err)
 		}
 	})
 }

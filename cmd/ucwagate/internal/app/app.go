@@ -69,6 +69,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("building the UCWA server: %w", err)
 	}
+	a.handler = hooks(a.tenants, a.handler)
 	return a, nil
 }
 
@@ -76,7 +77,9 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 // with Stop, not with ctx.
 func (a *App) Start(ctx context.Context) error {
 	for _, t := range a.tenants {
-		t.Source.Start(context.WithoutCancel(ctx))
+		if err := t.Start(context.WithoutCancel(ctx)); err != nil {
+			return fmt.Errorf("tenant %s: %w", t.Name, err)
+		}
 	}
 	a.domain.Start(context.WithoutCancel(ctx))
 	a.onStop("gateway", func(context.Context) error { a.domain.Close(); return nil })

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -12,7 +13,9 @@ import (
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
+	"ucwagate/graphsrc/cover"
 	"ucwagate/graphsrc/msgraph"
+	"ucwagate/graphsrc/notify"
 	"ucwagate/graphsrc/syncfile"
 	"ucwagate/graphsrc/units"
 	"ucwagate/ucwaapi/signin"
@@ -25,6 +28,8 @@ type Tenant struct {
 	Units  *units.Units
 	Graph  *msgraph.Client
 	Source *graphsrc.Source
+
+	notifications *notifications // nil without helper accounts
 }
 
 // NewTenant builds the budget, the resource units, the client and the source of
@@ -55,10 +60,11 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		b.Close()
 		return nil, err
 	}
-	graph, err := msgraph.New(msgraph.Config{
+	where := msgraph.Config{
 		TenantID: t.TenantID, ClientID: t.Credential.ClientID, Cloud: string(t.Cloud),
 		GraphURL: t.GraphURL, Authority: t.Authority, Credential: credential, RootCAs: roots,
-	}, func(next http.RoundTripper) http.RoundTripper { return u.Transport(b.Transport(next)) }, log)
+	}
+	graph, err := msgraph.New(where, func(next http.RoundTripper) http.RoundTripper { return u.Transport(b.Transport(next)) }, log)
 	if err != nil {
 		u.Close()
 		b.Close()
@@ -72,6 +78,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		Graph: graph, Budget: b, Clock: clk, Logger: log,
 		RefreshRate: t.Budget.Rate * cfg.Presence.RefreshShare, WatchCeiling: cfg.Presence.RefreshCeiling,
 		Fresh: cfg.Presence.Refresh, Stale: cfg.Presence.Staleness, CacheSize: cfg.Presence.CacheSize,
+		SafetyNet:   max(t.Notifications.SafetyNet, cfg.Presence.Refresh),
 		BatchWindow: max(cfg.Presence.BatchWindow, time.Nanosecond), // zero would mean the default there
 		UserTTL:     cfg.Directory.TTL, NegativeTTL: cfg.Directory.NegativeTTL, DirectorySize: cfg.Directory.CacheSize,
 		DirectorySync: cfg.Directory.Sync, SyncInterval: cfg.Directory.SyncInterval, SyncOwner: t.TenantID, SyncState: kept, Domains: t.Domains,
@@ -85,11 +92,41 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		b.Close()
 		return nil, fmt.Errorf("building the source: %w", err)
 	}
-	return &Tenant{Name: t.Name, Budget: b, Units: u, Graph: graph, Source: source}, nil
+	tenant := &Tenant{Name: t.Name, Budget: b, Units: u, Graph: graph, Source: source}
+	if tenant.notifications, err = newNotifications(cfg, t, where, source, clk, log); err != nil {
+		tenant.Close()
+		return nil, err
+	}
+	return tenant, nil
+}
+
+// Start begins the tenant's background work, which ends with Close.
+func (t *Tenant) Start(ctx context.Context) error {
+	t.Source.Start(ctx)
+	if t.notifications == nil {
+		return nil
+	}
+	return t.notifications.start()
+}
+
+// Notifications tells of the subscriptions to changes and of what was received;
+// false if there are none.
+func (t *Tenant) Notifications() (cover.Stats, notify.Stats, bool) {
+	if t.notifications == nil {
+		return cover.Stats{}, notify.Stats{}, false
+	}
+	r := t.notifications.running.Load()
+	if r == nil {
+		return cover.Stats{}, notify.Stats{}, false
+	}
+	return r.manager.Stats(), r.receiver.Stats(), true
 }
 
 // Close ends the tenant's background work.
 func (t *Tenant) Close() {
+	if t.notifications != nil {
+		t.notifications.close()
+	}
 	t.Source.Close()
 	t.Graph.Close()
 	t.Units.Close()

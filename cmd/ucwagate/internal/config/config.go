@@ -56,15 +56,16 @@ type Entra struct {
 // Tenant is one Entra tenant with its domains, its credential and its share of
 // Graph's limit.
 type Tenant struct {
-	Name       string     `key:"name" format:"label" required:"true" doc:"Label in logs and metrics, unique."`
-	TenantID   string     `key:"tenant_id" format:"guid" required:"true" doc:"The tenant's id (a GUID), unique."`
-	Domains    []string   `key:"domains" format:"domain" required:"true" doc:"SIP domains of the tenant; no domain may stand in two tenants."`
-	Cloud      Cloud      `key:"cloud" oneof:"global,usgov,usgov-dod,china,custom" doc:"The Microsoft cloud that holds the tenant. china is known, but has no presence in Graph and is refused."`
-	GraphURL   string     `key:"graph_url" format:"graph" doc:"Root of Graph without the version, for cloud custom only. https, or http on a loopback address."`
-	Authority  string     `key:"authority" format:"authority" doc:"Authority that issues tokens, for cloud custom only. https without a path."`
-	CAFile     string     `key:"ca_file" format:"file" doc:"PEM file of further root certificates, trusted besides the system's when speaking to Graph and to the authority."`
-	Credential Credential `key:"credential" doc:"How the gateway proves who it is."`
-	Budget     Budget     `key:"budget" doc:"What may be sent to Graph. Graph admits 1,500 presence requests in any 30 s per app and tenant; capacity + rate × window must not exceed limit − other_programs."`
+	Name          string        `key:"name" format:"label" required:"true" doc:"Label in logs and metrics, unique."`
+	TenantID      string        `key:"tenant_id" format:"guid" required:"true" doc:"The tenant's id (a GUID), unique."`
+	Domains       []string      `key:"domains" format:"domain" required:"true" doc:"SIP domains of the tenant; no domain may stand in two tenants."`
+	Cloud         Cloud         `key:"cloud" oneof:"global,usgov,usgov-dod,china,custom" doc:"The Microsoft cloud that holds the tenant. china is known, but has no presence in Graph and is refused."`
+	GraphURL      string        `key:"graph_url" format:"graph" doc:"Root of Graph without the version, for cloud custom only. https, or http on a loopback address."`
+	Authority     string        `key:"authority" format:"authority" doc:"Authority that issues tokens, for cloud custom only. https without a path."`
+	CAFile        string        `key:"ca_file" format:"file" doc:"PEM file of further root certificates, trusted besides the system's when speaking to Graph and to the authority."`
+	Credential    Credential    `key:"credential" doc:"How the gateway proves who it is."`
+	Notifications Notifications `key:"notifications" doc:"Change notifications, in addition to reading presence (docs/notifications.md). Off without helpers."`
+	Budget        Budget        `key:"budget" doc:"What may be sent to Graph. Graph admits 1,500 presence requests in any 30 s per app and tenant; capacity + rate × window must not exceed limit − other_programs."`
 }
 
 // Cloud names one of Microsoft's clouds.
@@ -102,6 +103,14 @@ const (
 	CredentialManaged     CredentialKind = "managed"
 	CredentialDefault     CredentialKind = "default"
 )
+
+// Notifications says how Graph tells the gateway of changes.
+type Notifications struct {
+	Helpers   []string      `key:"helpers" format:"path" doc:"Files that keep the sign-ins of helper accounts, made by ucwagate helper sign-in. Graph notifies in the name of users only, and of 650 people for each of them. Two gateways must not share an account."`
+	URL       string        `key:"url" format:"hook" doc:"Where Graph reaches this gateway from the internet, by https. Empty: server.public_url with the path /graph/notifications/ and the tenant's name, which is where the gateway expects notifications."`
+	ClientID  string        `key:"client_id" format:"guid" doc:"App registration that the helper accounts sign in to; it must allow public client flows. Empty: that of the credential."`
+	SafetyNet time.Duration `key:"safety_net" min:"1m" max:"1h" doc:"How often people are read whose changes Graph notifies; not below presence.refresh. Their notes and locations, of which Graph does not notify, are as old as that."`
+}
 
 // Budget is the share of Graph's limit that one tenant's requests may use.
 type Budget struct {

@@ -98,8 +98,9 @@ func Default() Config {
 // DefaultTenant returns a tenant as it is before its entry of the list is read.
 func DefaultTenant() Tenant {
 	return Tenant{
-		Cloud:      CloudGlobal,
-		Credential: Credential{Kind: CredentialDefault},
+		Cloud:         CloudGlobal,
+		Credential:    Credential{Kind: CredentialDefault},
+		Notifications: Notifications{SafetyNet: 5 * time.Minute},
 		Budget: Budget{
 			Limit:    defaultLimit,
 			Window:   defaultWindow,

@@ -24,6 +24,7 @@ var formats = map[string]func(string) (string, error){
 	"word":      readToken,
 	"graph":     readGraphURL,
 	"authority": readAuthority,
+	"hook":      readHook,
 	"file":      func(text string) (string, error) { return text, nil }, // opened later, by the rules
 	"path":      func(text string) (string, error) { return text, nil }, // of a file that may be missing
 }
@@ -128,6 +129,15 @@ func readAuthority(text string) (string, error) {
 		return "", errors.New("must be a scheme and a host without a path")
 	}
 	u.Path = ""
+	return u.String(), nil
+}
+
+// readHook reads the URL at which Graph delivers; it accepts https alone.
+func readHook(text string) (string, error) {
+	u, err := readURL(text, "https")
+	if err != nil {
+		return "", err
+	}
 	return u.String(), nil
 }
 

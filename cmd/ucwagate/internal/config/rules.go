@@ -128,6 +128,7 @@ func (r *rules) checkTenants() {
 		r.wrong("tenants", "is required: at least one tenant, in the file or by %s and the like", envName("tenants.0.name"))
 	}
 	owners := map[string]map[string]string{"name": {}, "tenant_id": {}, "domains": {}}
+	helpers := map[string]string{}
 	for i, t := range r.config.Tenants {
 		path := "tenants." + strconv.Itoa(i)
 		if !r.ok(path) {
@@ -145,6 +146,29 @@ func (r *rules) checkTenants() {
 		r.checkCloud(path, t)
 		r.checkCredential(path+".credential", t.Credential)
 		r.checkBudget(path+".budget", t.Budget)
+		r.checkNotifications(path+".notifications", t, helpers)
+	}
+}
+
+// checkNotifications asks for what subscribing needs. The helpers' files need not
+// be there: signing in makes them.
+func (r *rules) checkNotifications(path string, t Tenant, owners map[string]string) {
+	n := t.Notifications
+	if !r.ok(path) || len(n.Helpers) == 0 {
+		return
+	}
+	r.unique(path+".helpers", n.Helpers)
+	for _, file := range n.Helpers {
+		r.owned(owners, path+".helpers", file, file)
+	}
+	if at := path + ".url"; r.ok(at, "server.public_url") && r.config.HookURL(t) == "" {
+		r.wrong(at, "is required where server.public_url is not https: Graph delivers by https alone (%s)", envName(at))
+	}
+	if at := path + ".client_id"; r.ok(at, path+".credential") && t.HelperClientID() == "" {
+		r.wrong(at, "is required where the credential has no client_id that users can sign in to (%s)", envName(at))
+	}
+	if at := path + ".safety_net"; r.ok(at, "presence.refresh") && n.SafetyNet < r.config.Presence.Refresh {
+		r.wrong(at, "must not be below presence.refresh (%s)", formatDuration(r.config.Presence.Refresh))
 	}
 }
 

@@ -9,13 +9,16 @@ package demo
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base32"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -35,6 +38,9 @@ type Options struct {
 	Still   bool          // nobody moves by themselves
 	Roles   []string      // application permissions of the gateway; default all it can use
 	Refresh time.Duration // age up to which a presence is answered from memory; default 2 s
+	// Helpers is how many helper accounts subscribe to change notifications, for
+	// 650 people each; default none.
+	Helpers int
 	Logger  *slog.Logger
 	// Adjust changes the configuration before the gateway is built.
 	Adjust func(*config.Config)
@@ -64,6 +70,7 @@ type Demo struct {
 	App    *app.App
 
 	simulator *graphsim.Server
+	handler   atomic.Pointer[http.Handler] // of the gateway, once it is there
 	dir       string
 }
 
@@ -81,25 +88,32 @@ func Start(ctx context.Context, o Options) (_ *Demo, err error) {
 			err = errors.Join(err, d.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	d.Tenant, err = graphsim.New(graphsim.Config{Domain: o.Domain, Users: o.Users, Seed: o.Seed, Still: o.Still, Roles: o.Roles, Logger: o.Logger})
+	trusted := x509.NewCertPool()
+	d.Tenant, err = graphsim.New(graphsim.Config{
+		Domain: o.Domain, Users: o.Users, Seed: o.Seed, Still: o.Still, Roles: o.Roles,
+		NotificationRootCAs: trusted, Logger: o.Logger,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("building the simulated tenant: %w", err)
 	}
 	if d.simulator, err = d.Tenant.Serve(graphsim.ServeOptions{}); err != nil {
 		return nil, fmt.Errorf("serving the simulated tenant: %w", err)
 	}
+	trusted.AppendCertsFromPEM(d.simulator.CertificatePEM)
 	d.Tenant.Start(context.WithoutCancel(ctx))
 	password, err := randomPassword()
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := d.configure(o, password)
+	cfg, err := d.configure(ctx, o, password)
 	if err != nil {
 		return nil, err
 	}
 	if d.App, err = app.New(cfg, o.Logger); err != nil {
 		return nil, err
 	}
+	handler := d.App.Handler()
+	d.handler.Store(&handler)
 	if err := d.App.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -130,7 +144,7 @@ func (d *Demo) AuthorityURL() string { return d.simulator.TLSURL }
 
 // configure writes the files a production gateway would be given and returns
 // the configuration that names them.
-func (d *Demo) configure(o Options, password string) (config.Config, error) {
+func (d *Demo) configure(ctx context.Context, o Options, password string) (config.Config, error) {
 	cfg := config.Default()
 	var err error
 	if d.dir, err = os.MkdirTemp("", "ucwagate-demo-"); err != nil {
@@ -174,6 +188,11 @@ func (d *Demo) configure(o Options, password string) (config.Config, error) {
 	var secret string
 	t.TenantID, t.Credential.ClientID, secret = d.Tenant.Credentials()
 	t.Credential.Kind, t.Credential.Secret = config.CredentialSecret, config.Secret(secret)
+	if o.Helpers > 0 {
+		if err := d.notified(ctx, &t, o.Helpers, o.Logger); err != nil {
+			return cfg, err
+		}
+	}
 	cfg.Tenants = []config.Tenant{t}
 	if o.Adjust != nil {
 		o.Adjust(&cfg)

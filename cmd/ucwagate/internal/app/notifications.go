@@ -1,0 +1,191 @@
+package app
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/graphsrc"
+	"ucwagate/graphsrc/clock"
+	"ucwagate/graphsrc/cover"
+	"ucwagate/graphsrc/msgraph"
+	"ucwagate/graphsrc/msgraph/delegated"
+	"ucwagate/graphsrc/notify"
+)
+
+// notifications is what makes Graph tell a tenant's gateway of changes. It is
+// built by newNotifications and contacts nobody before start.
+//
+//	Graph ──POST──▶ receiver ──▶ manager ──▶ source
+//	  ▲                             │  ▲ Missed │
+//	  └── /subscriptions ◀──────────┘  └────────┘
+type notifications struct {
+	url      string
+	source   *graphsrc.Source
+	keys     *notify.Keyring
+	tokens   *notify.Tokens
+	tenantID string
+	accounts []cover.Account
+	clock    clock.Clock
+	log      *slog.Logger
+
+	running  atomic.Pointer[runningNotifications]
+	cleanups []func()
+}
+
+type runningNotifications struct {
+	receiver *notify.Receiver
+	manager  *cover.Manager
+}
+
+// newNotifications returns nil if the tenant has no helper accounts. graph names
+// tenant and cloud.
+func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, clk clock.Clock, log *slog.Logger) (_ *notifications, err error) {
+	if len(t.Notifications.Helpers) == 0 {
+		return nil, nil
+	}
+	n := &notifications{url: cfg.HookURL(t), source: source, tenantID: t.TenantID, clock: clk, log: log}
+	defer func() {
+		if err != nil {
+			n.close()
+			err = fmt.Errorf("building change notifications: %w", err)
+		}
+	}()
+	graph.ClientID, graph.Credential = t.HelperClientID(), msgraph.Credential{}
+	if n.keys, err = notify.NewKeyring(notify.KeyringConfig{Clock: clk, Logger: log}); err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if graph.RootCAs != nil {
+		transport.TLSClientConfig = &tls.Config{RootCAs: graph.RootCAs, MinVersion: tls.VersionTLS12}
+	}
+	n.cleanups = append(n.cleanups, transport.CloseIdleConnections)
+	n.tokens, err = notify.NewTokens(notify.TokensConfig{
+		Authority: authorityOf(t), TenantID: t.TenantID, ClientID: graph.ClientID,
+		HTTPClient: &http.Client{Transport: transport, Timeout: 10 * time.Second}, Clock: clk,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range t.Notifications.Helpers {
+		account, err := delegated.New(delegated.Options{Graph: graph, File: file, Clock: clk, Logger: log})
+		if err != nil {
+			return nil, err
+		}
+		n.cleanups = append(n.cleanups, account.Close)
+		subscriber, err := msgraph.NewSubscriber(graph, account, nil, log)
+		if err != nil {
+			return nil, err
+		}
+		n.cleanups = append(n.cleanups, subscriber.Close)
+		n.accounts = append(n.accounts, cover.Account{Name: accountName(n.accounts, file), Graph: subscriber})
+	}
+	return n, nil
+}
+
+// accountName is what logs and metrics call an account: the name of its file, the
+// whole path where two files have one name.
+func accountName(taken []cover.Account, file string) string {
+	name := filepath.Base(file)
+	for _, a := range taken {
+		if a.Name == name {
+			return file
+		}
+	}
+	return name
+}
+
+// start subscribes in the background. The listener may open a little later.
+func (n *notifications) start() error {
+	m, err := cover.New(cover.Options{
+		People: n.source, Keys: currentKey{n.keys}, Accounts: n.accounts,
+		NotificationURL: n.url, LifecycleURL: n.url, Clock: n.clock, Logger: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("subscribing to changes: %w", err)
+	}
+	n.source.OnMissed(m.Missed)
+	r, err := notify.NewReceiver(notify.Config{
+		TenantID: n.tenantID, Subscriptions: m, Sink: sink{m}, Keys: n.keys, Tokens: n.tokens,
+		Logger: n.log, Clock: n.clock,
+	})
+	if err != nil {
+		m.Close()
+		return fmt.Errorf("receiving notifications: %w", err)
+	}
+	n.running.Store(&runningNotifications{r, m})
+	return nil
+}
+
+// close ends the subscriptions, and then what received their notifications.
+func (n *notifications) close() {
+	if r := n.running.Load(); r != nil {
+		r.manager.Close()
+		r.receiver.Close()
+	}
+	for i := range n.cleanups {
+		n.cleanups[len(n.cleanups)-1-i]()
+	}
+	n.cleanups = nil
+}
+
+// deliveryTime is how long Graph may take to send a delivery. It gives up sooner.
+const deliveryTime = 10 * time.Second
+
+// ServeHTTP is what Graph delivers to.
+func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	running := n.running.Load()
+	if running == nil {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "not started yet", http.StatusServiceUnavailable)
+		return
+	}
+	c := http.NewResponseController(w)
+	if err := c.SetReadDeadline(time.Now().Add(deliveryTime)); err == nil {
+		defer func() { _ = c.SetReadDeadline(time.Time{}) }()
+	} else if !errors.Is(err, http.ErrNotSupported) {
+		return
+	}
+	running.receiver.ServeHTTP(w, r)
+}
+
+// hooks puts the receivers of the tenants before what is served otherwise.
+func hooks(tenants []*Tenant, next http.Handler) http.Handler {
+	byPath := make(map[string]http.Handler)
+	for _, t := range tenants {
+		if t.notifications != nil {
+			byPath[config.HookPath(t.Name)] = t.notifications
+		}
+	}
+	if len(byPath) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hook, ok := byPath[r.URL.Path]; ok {
+			hook.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// sink hands what the receiver hears to the manager.
+type sink struct{ *cover.Manager }
+
+func (s sink) Lifecycle(subscriptionID string, event notify.Event) {
+	s.Manager.Lifecycle(subscriptionID, cover.Event(event))
+}
+
+// currentKey hands the receiver's key to the manager.
+type currentKey struct{ keys *notify.Keyring }
+
+func (k currentKey) Current() (certificateDER []byte, id string, err error) {
+	certificateDER, id = k.keys.Current()
+	return certificateDER, id, nil
+}

@@ -129,6 +129,7 @@ func (c *coalescer) join(w *waiter, ln budget.Lane, keys []userKey) ([]*call, er
 		}
 		calls[i] = one
 	}
+	c.crowd = max(c.crowd, len(c.calls))
 	if queued > 0 {
 		c.wake(ln)
 	}

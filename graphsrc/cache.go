@@ -36,7 +36,7 @@ const (
 	offlineWord = "Offline"
 )
 
-// record is what is known of one person, 96 bytes and the strings.
+// record is what is known of one person, 104 bytes and the strings.
 type record struct {
 	words    words
 	sequence string
@@ -57,6 +57,8 @@ type record struct {
 	// changedAt is when the words last changed, see second. Nothing is known of
 	// the time before the first reading: it counts as long enough not to be hot.
 	changedAt uint32
+	// entry is where the watchlist has a watched person. A hint: it may be wrong.
+	entry uint32
 }
 
 // words is mapping.Presence with its few distinct words stored once for all
@@ -69,17 +71,27 @@ type words struct {
 
 type texts struct{ status, outOfOffice string }
 
-func pack(p *mapping.Presence) words {
+// pack returns the words of an answer about somebody of whom other words are
+// known; they are mostly the same.
+func pack(p *mapping.Presence, known *words) words {
 	w := words{
-		availability: unique.Make(p.Availability),
-		activity:     unique.Make(p.Activity),
-		workLocation: unique.Make(p.WorkLocation),
+		availability: same(p.Availability, known.availability),
+		activity:     same(p.Activity, known.activity),
+		workLocation: same(p.WorkLocation, known.workLocation),
 		outOfOffice:  p.OutOfOffice,
 	}
 	if p.StatusMessage != "" || p.OutOfOfficeMessage != "" {
 		w.texts = &texts{status: p.StatusMessage, outOfOffice: p.OutOfOfficeMessage}
 	}
 	return w
+}
+
+// same spares the search for a word that is the one known.
+func same(word string, known unique.Handle[string]) unique.Handle[string] {
+	if known != (unique.Handle[string]{}) && known.Value() == word {
+		return known
+	}
+	return unique.Make(word)
 }
 
 func (w *words) unpack() mapping.Presence {
@@ -253,13 +265,13 @@ func (c *cache) paced(p *plan) {
 //     doubles the time until it is asked for again. A good presence stays until
 //     it is stale: the fault may be the service's.
 func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (before, after record, changed bool) {
-	w := pack(&p.Words)
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sl := s.claim(k)
 	r := &sl.rec
 	before = *r
+	w := pack(&p.Words, &before.words)
 	r.checkedAt, r.outdated = int64(at.Sub(c.epoch)), false
 	if refused {
 		r.strikes = min(r.strikes+1, 32)

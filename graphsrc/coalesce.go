@@ -63,6 +63,7 @@ type coalescer struct {
 
 	mu     sync.Mutex
 	calls  map[userKey]*call // queued or under way
+	crowd  int               // the most there were in it
 	lanes  [budget.LaneCount]lane
 	outage outage
 }
@@ -419,6 +420,10 @@ func (c *coalescer) complete(one *call, rec record, err error) {
 	one.finished, one.rec, one.err = true, rec, err
 	if c.calls[one.key] == one {
 		delete(c.calls, one.key)
+		if len(c.calls) == 0 && c.crowd > 16*maxBatch {
+			// A map keeps the room it once took, and is slower for it.
+			c.calls, c.crowd = make(map[userKey]*call), 0
+		}
 	}
 	for _, w := range one.waiters {
 		if w.pending--; w.pending == 0 {

@@ -276,7 +276,12 @@ func (w *watchlist) pushed(k userKey, t tier, now time.Time) {
 		t = w.cache.tierNow(k, now)
 	}
 	w.label(i, t)
-	if t != tierPushed && w.people[i].place == placePushed {
+	switch w.people[i].place {
+	case placeAway: // the notification is the answer to whoever took them
 		w.move(i, placeOf(t), now)
+	case placePushed:
+		if t != tierPushed {
+			w.move(i, placeOf(t), now)
+		}
 	}
 }

@@ -219,14 +219,24 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 func (c *coalescer) settle(calls []*call, answer []Presence) {
 	c.claim(calls)
 	l := lesson{at: c.clk.Now(), size: len(calls)}
-	index := make(map[userKey]int, len(calls))
-	for i, one := range calls {
-		index[one.key] = i
+	var index map[userKey]int
+	find := func(i int, k userKey) (n int, ok bool) {
+		if i < len(calls) && calls[i].key == k {
+			return i, true // in the order of the question
+		}
+		if index == nil {
+			index = make(map[userKey]int, len(calls))
+			for n, one := range calls {
+				index[one.key] = n
+			}
+		}
+		n, ok = index[k]
+		return n, ok
 	}
 	found := make([]record, len(calls))
 	for i := range answer {
 		k, ok := parseKey(answer[i].ID)
-		n, mine := index[k]
+		n, mine := find(i, k)
 		if !ok || !mine {
 			c.stats.foreign.Add(1)
 			continue
@@ -278,7 +288,7 @@ func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) recor
 	if l.read == nil {
 		l.read = make([]heard, 0, l.size)
 	}
-	l.read = append(l.read, heard{k, after.tier})
+	l.read = append(l.read, heard{k, after.tier, after.entry})
 	if changed {
 		id := k.String()
 		one := Change{ID: id, First: !before.known, After: c.cache.reading(id, &after, false)}

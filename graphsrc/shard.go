@@ -117,8 +117,9 @@ func (s *shard) remove(i int) {
 	s.slots = slots
 }
 
-// pin keeps a person from being evicted, and returns what is known of them.
-func (c *cache) pin(k userKey, now time.Time) record {
+// pin keeps a person from being evicted, and returns what is known of them. entry
+// is where the watchlist has them.
+func (c *cache) pin(k userKey, entry uint32, now time.Time) record {
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,11 +131,12 @@ func (c *cache) pin(k userKey, now time.Time) record {
 		s.unread++
 	}
 	if s.slots[at].rec.watched {
+		s.slots[at].rec.entry = entry
 		return s.slots[at].rec
 	}
 	s.swap(int(at), s.pinned)
 	sl := &s.slots[s.pinned]
-	sl.rec.watched, sl.rec.tier = true, c.tierOf(sl, c.second(now))
+	sl.rec.watched, sl.rec.entry, sl.rec.tier = true, entry, c.tierOf(sl, c.second(now))
 	s.pinned++
 	return sl.rec
 }

@@ -334,7 +334,7 @@ func TestPresenceUnknownIsHeldBackOnceInEveryTier(t *testing.T) {
 			}
 			k := userKey{1}
 			now := c.epoch
-			c.pin(k, now)
+			c.pin(k, 0, now)
 			words := func(w string) bool {
 				_, _, changed := c.apply(k, &Presence{Words: mapping.Presence{Availability: w}}, now, false)
 				now = now.Add(p.tiers[at])
@@ -358,7 +358,7 @@ func TestOnlyQuestionsOfClientsMakeSomebodyHot(t *testing.T) {
 	k := userKey{1}
 	_, known, stir := c.ask(k, c.epoch)
 	require.False(t, known || stir, "nobody knows the person")
-	c.pin(k, c.epoch)
+	c.pin(k, 0, c.epoch)
 	var stirred []int
 	for n := range 200 {
 		if _, _, stir := c.ask(k, c.epoch.Add(time.Duration(n)*time.Second)); stir {

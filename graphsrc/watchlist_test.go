@@ -123,7 +123,7 @@ func TestTheWatchlistHoldsWhateverIsDoneToIt(t *testing.T) {
 				var read []heard
 				for _, k := range keys {
 					_, rec, _ := c.apply(k, &p, now, rapid.IntRange(0, 3).Draw(t, "refused") == 0)
-					read = append(read, heard{k, rec.tier})
+					read = append(read, heard{key: k, tier: rec.tier})
 				}
 				w.read(read, now)
 			case 4:
@@ -198,7 +198,7 @@ func TestTheOldestAreNextAndFailuresStayInFront(t *testing.T) {
 	read := func(keys []userKey) {
 		now = now.Add(time.Second)
 		for _, k := range keys {
-			w.read([]heard{{k, tierNormal}}, now)
+			w.read([]heard{{key: k, tier: tierNormal}}, now)
 		}
 	}
 	read(keys)
@@ -313,7 +313,7 @@ func settleCrowd(tb testing.TB, ids []string, truth []Presence) *watchlist {
 		p := truth[i]
 		p.Sequence = strings.Clone(p.Sequence) // the cache's own
 		_, rec, _ := c.apply(k, &p, c.epoch, false)
-		w.read([]heard{{k, rec.tier}}, c.epoch)
+		w.read([]heard{{key: k, tier: rec.tier}}, c.epoch)
 	}
 	return w
 }

@@ -239,7 +239,7 @@ func TestTheOrderIsThatOfASlowModel(t *testing.T) {
 			case 3:
 				words := rapid.SampledFrom([]string{"Available", "Busy", "Offline"}).Draw(t, "words")
 				_, rec, _ := c.apply(k, &Presence{Words: mapping.Presence{Availability: words}}, l.now, false)
-				w.read([]heard{{k, rec.tier}}, l.now)
+				w.read([]heard{{key: k, tier: rec.tier}}, l.now)
 				l.hear(k, words)
 			case 4, 5:
 				n := rapid.IntRange(1, 8).Draw(t, "n")
@@ -335,7 +335,7 @@ func (d *drill) answer(keys []userKey) {
 	for _, k := range keys {
 		w := d.words(k)
 		_, rec, _ := d.c.apply(k, &Presence{Words: mapping.Presence{Availability: w, Activity: w}}, d.now, false)
-		read = append(read, heard{k, rec.tier})
+		read = append(read, heard{key: k, tier: rec.tier})
 	}
 	d.w.read(read, d.now)
 }

@@ -97,6 +97,7 @@ func (o *outcome) sweep(what *task, sent func() uint64, source *graphsrc.Source)
 		return err
 	}
 	after := source.Stats()
+	o.garbage(&s, float64(after.IDs-before.IDs))
 	sweeps := float64(after.IDs-before.IDs) / float64(what.People)
 	o.Sweep, o.CPU, o.Requests = wall/sweeps, cpu/sweeps, float64(after.Requests-before.Requests)/sweeps
 	return nil

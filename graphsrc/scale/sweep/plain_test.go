@@ -105,6 +105,7 @@ func readPlainly(what *task) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.garbage(&s, float64(what.Sweeps*what.People))
 	n := float64(what.Sweeps)
 	o.Sweep, o.CPU, o.Requests = wall/n, cpu/n, float64(p.requests)/n
 	o.Resident, err = resident()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,22 +43,35 @@ type outcome struct {
 	Sweep    float64 // seconds for each of the others
 	Requests float64 // for each of the others
 	CPU      float64 // seconds for each of the others
+	Garbage  float64 // bytes allocated for each reading of the others
+	Objects  float64 // and in so many pieces
 	Resident float64 // MB at the end
 }
 
 // stretch measures this process between two moments.
 type stretch struct {
-	begin time.Time
-	cpu   time.Duration
+	begin  time.Time
+	cpu    time.Duration
+	memory runtime.MemStats
 }
 
 func begin() (stretch, error) {
 	cpu, err := cpuTime()
-	return stretch{time.Now(), cpu}, err
+	s := stretch{begin: time.Now(), cpu: cpu}
+	runtime.ReadMemStats(&s.memory)
+	return s, err
+}
+
+// garbage notes what was allocated since then for each of so many readings.
+func (o *outcome) garbage(since *stretch, readings float64) {
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	o.Garbage = float64(now.TotalAlloc-since.memory.TotalAlloc) / readings
+	o.Objects = float64(now.Mallocs-since.memory.Mallocs) / readings
 }
 
 // end returns seconds passed and seconds of processor time.
-func (s stretch) end() (wall, cpu float64, err error) {
+func (s *stretch) end() (wall, cpu float64, err error) {
 	now, err := cpuTime()
 	return time.Since(s.begin).Seconds(), (now - s.cpu).Seconds(), err
 }

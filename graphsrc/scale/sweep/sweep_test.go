@@ -53,6 +53,10 @@ func BenchmarkWholeTenant(b *testing.B) {
 		b.ReportMetric(ours.CPU, "cpu-s/sweep")
 		b.ReportMetric(plain.CPU, "plain-cpu-s/sweep")
 		b.ReportMetric(ours.CPU/plain.CPU, "x-cpu")
+		b.ReportMetric(ours.Garbage, "B/person")
+		b.ReportMetric(plain.Garbage, "plain-B/person")
+		b.ReportMetric(ours.Objects, "allocs/person")
+		b.ReportMetric(plain.Objects, "plain-allocs/person")
 		b.ReportMetric(ours.Resident, "MB-resident")
 		b.ReportMetric(plain.Resident, "plain-MB-resident")
 		if ratio := ours.CPU / plain.CPU; ratio > maxRatio {

@@ -26,6 +26,8 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 	if err := g.store.Update(ctx, app.ID, arrive); err != nil {
 		return nil, g.sessionError(app, err)
 	}
+	g.parked.Add(1)
+	defer g.parked.Add(-1)
 	ticket := v.Ticket
 	look := func(s *session.Session) error { v = s.Look(instance, ticket, g.clock.Now()); return nil }
 	for {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ucwagate/gateway/session"
@@ -124,6 +125,7 @@ type Gateway struct {
 	noPhotos    bool
 	limits      Limits
 	unknown     unknownWords
+	parked      atomic.Int64 // P-GETs that wait
 	groupIDs    groupIDs
 	watch       *watch
 	rosters     *rosters

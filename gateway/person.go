@@ -254,6 +254,12 @@ type unknownWords struct {
 
 const maxUnknownWords = 1000
 
+func (u *unknownWords) count() uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return uint64(len(u.seen))
+}
+
 func (u *unknownWords) first(word string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -27,8 +27,9 @@ type Store interface {
 	Delete(ctx context.Context, id string) error
 	// Owned returns the live applications of owner, oldest first.
 	Owned(ctx context.Context, owner string) ([]Application, error)
-	// Applications returns the number of live applications.
-	Applications(ctx context.Context) (int, error)
+	// Count returns the numbers of live applications and of their subscriptions
+	// to presence.
+	Count(ctx context.Context) (applications, subscriptions int, err error)
 
 	// Update runs f on the session of a live application; nobody else sees the
 	// session meanwhile. An engine may run f more than once, on a fresh copy,

@@ -57,7 +57,8 @@ func printDemo(w io.Writer, d demo.Info) {
 	fmt.Fprintf(w, "The gateway listens at   %s\n", d.BaseURL)
 	fmt.Fprintf(w, "Sign in as               %s   (the contacts below have the same password)\n", d.Username)
 	fmt.Fprintf(w, "Password                 %s\n", d.Password)
-	fmt.Fprintf(w, "The simulated tenant is  %s   (GET /sim/stats, GET and POST /sim/presence, GET and PUT /sim/faults)\n\nContacts:\n", d.SimulatorURL)
+	fmt.Fprintf(w, "The simulated tenant is  %s   (GET /sim/stats, GET and POST /sim/presence, GET and PUT /sim/faults)\n", d.SimulatorURL)
+	fmt.Fprintf(w, "The status page is       %s   (/metrics, /readyz)\n\nContacts:\n", d.StatusURL)
 	for _, c := range d.Contacts {
 		fmt.Fprintf(w, "  %-14s %s (%s)\n", c.Availability, c.URI, c.Name)
 	}

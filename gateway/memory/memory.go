@@ -60,6 +60,8 @@ type Store struct {
 	timer  clock.Timer
 	closed bool
 
+	subscriptions atomic.Int64 // of all sessions
+
 	interest  interest // in addresses
 	available interest // of owners: which applications make them available
 	deadlines deadlines
@@ -76,6 +78,8 @@ type entry struct {
 	session   *session.Session // nil once the application has ended
 	parked    []*parked
 	available bool // it is in Store.available
+	// subscriptions is what it adds to Store.subscriptions.
+	subscriptions int
 
 	due  int64 // deadlines.mu: when it falls due, Unix nanoseconds
 	slot int   // deadlines.mu: place in the heap; -1: none
@@ -232,11 +236,11 @@ func (s *Store) Owned(_ context.Context, owner string) ([]gateway.Application, e
 	return apps, nil
 }
 
-// Applications implements gateway.Store.
-func (s *Store) Applications(context.Context) (int, error) {
+// Count implements gateway.Store.
+func (s *Store) Count(context.Context) (applications, subscriptions int, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.live), nil
+	return len(s.live), int(s.subscriptions.Load()), nil
 }
 
 func (s *Store) sameEndpoint(a gateway.Application) *entry {

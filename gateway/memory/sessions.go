@@ -58,6 +58,10 @@ func (s *Store) run(e *entry, f func(*session.Session) error) (ended bool, err e
 // follow brings the index up to date with what e's session subscribes to. The
 // caller holds e.mu.
 func (s *Store) follow(e *entry) {
+	if n := e.session.Held(); n != e.subscriptions {
+		s.subscriptions.Add(int64(n - e.subscriptions))
+		e.subscriptions = n
+	}
 	entered, left := e.session.TakeInterest()
 	for _, a := range left {
 		s.interest.leave(a, e)
@@ -104,6 +108,7 @@ func (s *Store) retire(ended []*entry) {
 				s.available.leave(e.app.Owner, e)
 			}
 			e.session = nil
+			s.subscriptions.Add(-int64(e.subscriptions))
 			s.deadlines.set(e, time.Time{})
 			for _, p := range e.parked {
 				p.signal()

@@ -155,6 +155,10 @@ func (s *Session) Subscriptions(now time.Time) []Subscription {
 	return views
 }
 
+// Held is how many subscriptions there are, those included whose end has
+// not been noticed yet.
+func (s *Session) Held() int { return len(s.subs) }
+
 func (s *Session) find(id string) int {
 	return slices.IndexFunc(s.subs, func(sub subscription) bool { return sub.id == id })
 }

@@ -28,12 +28,40 @@ var sessionTests = map[string]func(*testing.T, *fixture){
 	"interest is told in order however quickly it changes":               interestOrder,
 	"who is available is told with the first and the last application":   availability,
 	"a change reaches whom it is about":                                  ownChange,
+	"subscriptions are counted, until they or their application end":     counted,
 	"a claim is taken once, until it ends or is released":                claims,
 	"the applications of an owner are listed, oldest first":              owned,
 	"what has something to do is handed out once":                        due,
 	"a clock that is set back is no harm":                                setBack,
 	"functions on one session run one at a time":                         serialized,
 	"publishing, parking, subscribing and ending do not disturb":         turmoil,
+}
+
+func counted(t *testing.T, f *fixture) {
+	requireCount := func(applications, subscriptions int) {
+		t.Helper()
+		a, s, err := f.Count(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{applications, subscriptions}, []int{a, s})
+	}
+	f.create(t, "1")
+	f.create(t, "2")
+	f.subscribe(t, "1", "a", "ana@contoso.com")
+	f.subscribe(t, "1", "b", "bo@contoso.com")
+	f.subscribe(t, "2", "c", "ana@contoso.com")
+	requireCount(2, 3)
+	require.NoError(t, f.Update(t.Context(), "1", func(s *session.Session) error { return s.Unsubscribe("a", f.clk.Now()) }))
+	requireCount(2, 2)
+	require.Error(t, f.Update(t.Context(), "1", func(s *session.Session) error {
+		_, err := s.Subscribe("d", []string{"cy@contoso.com"}, 30*time.Minute, f.clk.Now())
+		require.NoError(t, err)
+		return errors.New("not kept")
+	}))
+	requireCount(2, 2)
+	require.NoError(t, f.Delete(t.Context(), "1"))
+	requireCount(1, 1)
+	require.NoError(t, f.Delete(t.Context(), "2"))
+	requireCount(0, 0)
 }
 
 func update(t *testing.T, f *fixture) {

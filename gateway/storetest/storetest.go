@@ -90,14 +90,14 @@ func deleted(t *testing.T, s gateway.Store, _ *Clock) {
 	got, err := s.Use(t.Context(), "1")
 	require.NoError(t, err)
 	require.Equal(t, a, got)
-	n, err := s.Applications(t.Context())
+	n, _, err := s.Count(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.NoError(t, s.Delete(t.Context(), "1"))
 	require.NoError(t, s.Delete(t.Context(), "1"), "deleting twice is no error")
 	requireEnded(t, s, "1", gateway.EndedUnknown, "")
 	requireEnded(t, s, "never", gateway.EndedUnknown, "")
-	n, err = s.Applications(t.Context())
+	n, _, err = s.Count(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, n)
 }
@@ -113,7 +113,7 @@ func idle(t *testing.T, s gateway.Store, clk *Clock) {
 	requireEnded(t, s, "1", gateway.EndedIdle, "ana@contoso.com")
 	clk.Advance(limits.Tombstone)
 	requireEnded(t, s, "1", gateway.EndedUnknown, "")
-	n, err := s.Applications(t.Context())
+	n, _, err := s.Count(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, n)
 }
@@ -188,7 +188,7 @@ func concurrent(t *testing.T, s gateway.Store, _ *Clock) {
 		})
 	}
 	wg.Wait()
-	n, err := s.Applications(t.Context())
+	n, _, err := s.Count(t.Context())
 	require.NoError(t, err)
 	require.LessOrEqual(t, n, 10)
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/cmd/ucwagate/internal/metrics"
+	"ucwagate/cmd/ucwagate/internal/ops"
 	"ucwagate/gateway"
 	"ucwagate/gateway/contactfile"
 	"ucwagate/gateway/memory"
@@ -37,6 +39,11 @@ type App struct {
 	server  *http.Server
 	addr    net.Addr
 	served  chan error
+
+	metrics      *metrics.Metrics
+	problems     *ops.Errors
+	ops          *ops.Server
+	internalAddr net.Addr // nil without an internal listener
 	// cleanups run last in, first out.
 	cleanups []cleanup
 }
@@ -48,7 +55,9 @@ type cleanup struct {
 
 // New builds everything a valid configuration asks for and contacts nobody.
 func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, log: log, clock: clock.System(), served: make(chan error, 1)}
+	a := &App{cfg: cfg, log: log, clock: clock.System(), served: make(chan error, 2)}
+	a.metrics = metrics.New(metrics.Options{Build: build(), Logger: log, Clock: a.clock})
+	a.problems = ops.NewErrors(a.clock)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Stop(context.Background()))
@@ -70,12 +79,18 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 		return nil, fmt.Errorf("building the UCWA server: %w", err)
 	}
 	a.handler = hooks(a.tenants, a.handler)
+	if err = a.internal(); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
 // Start opens the listener and serves in the background. Background work stops
 // with Stop, not with ctx.
 func (a *App) Start(ctx context.Context) error {
+	if err := a.listenInternal(ctx); err != nil {
+		return err
+	}
 	for _, t := range a.tenants {
 		if err := t.Start(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("tenant %s: %w", t.Name, err)
@@ -90,12 +105,11 @@ func (a *App) Start(ctx context.Context) error {
 		return fmt.Errorf("opening the listener: %w", err)
 	}
 	a.addr = l.Addr()
-	// No write timeout: a P-GET is held for up to half an hour.
-	a.server = &http.Server{
-		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}
+	a.server = newServer(a.handler, a.log)
 	a.onStop("listener", func(ctx context.Context) error {
+		// Whoever distributes requests sees first that there shall be no new ones.
+		a.ops.Drain()
+		a.drainDelay(ctx)
 		// Waiting P-GETs are released while the listener closes: each gets an
 		// answer and comes back, to another replica.
 		a.domain.Drain(a.cfg.Server.DrainTime)
@@ -109,16 +123,36 @@ func (a *App) Start(ctx context.Context) error {
 		return nil
 	})
 	go func() { a.served <- a.server.Serve(l) }()
+	a.ops.Started()
 	a.log.InfoContext(ctx, "listening", "address", a.addr.String())
 	return nil
+}
+
+// newServer has the limits of a server that strangers reach. There is no write
+// timeout: a P-GET is held for up to half an hour.
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
 }
 
 // Handler returns the HTTP handler, for those who bring their own listener.
 func (a *App) Handler() http.Handler { return a.handler }
 
 // URL returns where Start listens, as a client on this machine writes it.
-func (a *App) URL() string {
-	host, port, err := net.SplitHostPort(a.addr.String())
+func (a *App) URL() string { return urlOf(a.addr) }
+
+// InternalURL is URL for the internal listener; empty if there is none.
+func (a *App) InternalURL() string {
+	if a.internalAddr == nil {
+		return ""
+	}
+	return urlOf(a.internalAddr)
+}
+
+func urlOf(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return ""
 	}
@@ -233,7 +267,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		o.Contacts.Pinned = pinned.of
 	}
 	for _, tc := range a.cfg.Tenants {
-		t, err := NewTenant(a.cfg, tc, a.clock, a.log.With("tenant", tc.Name))
+		t, err := NewTenant(a.cfg, tc, a.clock, a.log.With("tenant", tc.Name), a.observe(tc.Name))
 		if err != nil {
 			return nil, fmt.Errorf("tenant %s: %w", tc.Name, err)
 		}
@@ -242,6 +276,13 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		o.Tenants = append(o.Tenants, gateway.Tenant{Name: t.Name, ID: tc.TenantID, Domains: tc.Domains, Source: t.Source})
 	}
 	return gateway.New(o)
+}
+
+// observe is around every physical request to Graph of a tenant.
+func (a *App) observe(tenant string) Observe {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return a.problems.Transport(tenant, a.metrics.GraphTransport(tenant, next))
+	}
 }
 
 func (a *App) sessionLimits() session.Limits {

@@ -46,7 +46,7 @@ type runningNotifications struct {
 
 // newNotifications returns nil if the tenant has no helper accounts. graph names
 // tenant and cloud.
-func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, clk clock.Clock, log *slog.Logger) (_ *notifications, err error) {
+func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, clk clock.Clock, log *slog.Logger, observe Observe) (_ *notifications, err error) {
 	if len(t.Notifications.Helpers) == 0 {
 		return nil, nil
 	}
@@ -79,7 +79,7 @@ func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, 
 			return nil, err
 		}
 		n.cleanups = append(n.cleanups, account.Close)
-		subscriber, err := msgraph.NewSubscriber(graph, account, nil, log)
+		subscriber, err := msgraph.NewSubscriber(graph, account, observe, log)
 		if err != nil {
 			return nil, err
 		}

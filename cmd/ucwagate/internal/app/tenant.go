@@ -32,9 +32,15 @@ type Tenant struct {
 	notifications *notifications // nil without helper accounts
 }
 
+// Observe puts something around the physical requests to Graph.
+type Observe func(next http.RoundTripper) http.RoundTripper
+
 // NewTenant builds the budget, the resource units, the client and the source of
-// a tenant. It contacts nobody.
-func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Logger) (*Tenant, error) {
+// a tenant. It contacts nobody. observe may be nil.
+func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Logger, observe Observe) (*Tenant, error) {
+	if observe == nil {
+		observe = func(next http.RoundTripper) http.RoundTripper { return next }
+	}
 	b, err := budget.New(budget.Options{
 		Plan: budget.Plan{
 			Limit: t.Budget.Limit, Window: t.Budget.Window, OtherPrograms: t.Budget.OtherPrograms,
@@ -64,7 +70,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		TenantID: t.TenantID, ClientID: t.Credential.ClientID, Cloud: string(t.Cloud),
 		GraphURL: t.GraphURL, Authority: t.Authority, Credential: credential, RootCAs: roots,
 	}
-	graph, err := msgraph.New(where, func(next http.RoundTripper) http.RoundTripper { return u.Transport(b.Transport(next)) }, log)
+	graph, err := msgraph.New(where, func(next http.RoundTripper) http.RoundTripper { return u.Transport(b.Transport(observe(next))) }, log)
 	if err != nil {
 		u.Close()
 		b.Close()
@@ -93,7 +99,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		return nil, fmt.Errorf("building the source: %w", err)
 	}
 	tenant := &Tenant{Name: t.Name, Budget: b, Units: u, Graph: graph, Source: source}
-	if tenant.notifications, err = newNotifications(cfg, t, where, source, clk, log); err != nil {
+	if tenant.notifications, err = newNotifications(cfg, t, where, source, clk, log, observe); err != nil {
 		tenant.Close()
 		return nil, err
 	}

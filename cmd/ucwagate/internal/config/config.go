@@ -14,6 +14,7 @@ import (
 // options have no usable default; doc is the text of the reference page.
 type Config struct {
 	Server        Server        `key:"server" doc:"The HTTP side, and what the gateway calls itself."`
+	Internal      Internal      `key:"internal" doc:"A listener for operators: health, metrics and a status page. It shows no personal data and asks nobody who they are: keep it away from strangers."`
 	SignIn        SignIn        `key:"signin" doc:"Who may sign in. At least one of htpasswd and entra.audiences must be set, or nobody could."`
 	Tenants       []Tenant      `key:"tenants" doc:"The Microsoft Entra tenants served, at least one. The domain of an address picks its tenant."`
 	Presence      Presence      `key:"presence" doc:"How presence is read, kept and shown."`
@@ -33,8 +34,15 @@ type Server struct {
 	AllowedOrigins []string       `key:"allowed_origins" format:"origin" doc:"Origins (scheme, host, port) of the web pages that may use the gateway, such as https://intranet.example.com. Empty: none but pages of the gateway's own host; programs that are no web pages are not affected."`
 	ServerName     string         `key:"server_name" format:"host" doc:"Name sent as X-MS-Server-Fqdn. Empty: the host name of the machine."`
 	MaxBody        Size           `key:"max_body" min:"1KiB" max:"64MiB" doc:"Largest request body accepted."`
+	DrainDelay     time.Duration  `key:"drain_delay" min:"0s" max:"10m" doc:"How long the gateway says it is not ready, and still serves, after the signal to stop: longer than it takes a load balancer to notice."`
 	DrainTime      time.Duration  `key:"drain_time" min:"0s" max:"10m" doc:"Over how long waiting requests for events are released after the signal to stop, so that their clients do not all come back in one moment."`
 	ShutdownGrace  time.Duration  `key:"shutdown_grace" min:"0s" max:"10m" doc:"How long requests may take to end after the signal to stop."`
+}
+
+// Internal is the listener for operators.
+type Internal struct {
+	Listen    string `key:"listen" format:"listen" doc:"Address and port of /livez, /readyz, /startupz, /metrics and the status page (/). Empty: none."`
+	Profiling bool   `key:"profiling" doc:"Serve /debug/pprof/ there too."`
 }
 
 // SignIn says who may sign in.

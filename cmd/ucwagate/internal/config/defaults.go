@@ -40,6 +40,7 @@ func Default() Config {
 			DrainTime:     5 * time.Second,
 			ShutdownGrace: 10 * time.Second,
 		},
+		Internal: Internal{Listen: "127.0.0.1:9090"},
 		SignIn: SignIn{
 			TicketLifetime:    defaultTicketLifetime,
 			AttemptsPerMinute: 10,

@@ -61,6 +61,7 @@ type Info struct {
 	Domain       string    `json:"domain"`
 	Contacts     []Contact `json:"contacts"`
 	SimulatorURL string    `json:"simulatorURL"`
+	StatusURL    string    `json:"statusURL"` // metrics, health and the status page
 }
 
 // Demo is a running demonstration.
@@ -119,7 +120,7 @@ func Start(ctx context.Context, o Options) (_ *Demo, err error) {
 	}
 	d.Info = Info{
 		BaseURL: d.App.URL(), Username: d.Tenant.Organizer().Address(), Password: password,
-		Domain: d.Tenant.Domain(), Contacts: d.contacts(), SimulatorURL: d.simulator.URL,
+		Domain: d.Tenant.Domain(), Contacts: d.contacts(), SimulatorURL: d.simulator.URL, StatusURL: d.App.InternalURL(),
 	}
 	return d, nil
 }
@@ -172,6 +173,7 @@ func (d *Demo) configure(ctx context.Context, o Options, password string) (confi
 	if cfg.Server.Listen == "" {
 		cfg.Server.Listen = "127.0.0.1:0"
 	}
+	cfg.Internal.Listen = "127.0.0.1:0"
 	cfg.Server.ShutdownGrace, cfg.Server.DrainTime = 2*time.Second, 0
 	cfg.SignIn.AttemptsPerMinute = 1000
 	cfg.Server.AllowedOrigins = []string{"http://localhost"} // the page of the documentation's samples

@@ -61,12 +61,12 @@ func TestAuthenticate(t *testing.T) {
 		{"a ticket under another scheme", a, []string{"MsRtcOAuth " + ticket}, ErrNoCredentials},
 		{"a ticket without a scheme", a, []string{ticket}, ErrNoCredentials},
 		{"no space behind the scheme", a, []string{"Bearer" + ticket}, ErrNoCredentials},
-		{"two headers", a, []string{"Bearer " + ticket, "Bearer " + ticket}, ErrInvalidToken{Diagnostics{28020, "More than one Authorization header."}}},
-		{"a foreign ticket", a, []string{"Bearer " + foreign}, ErrInvalidToken{Diagnostics{28032, "The web ticket is invalid."}}},
-		{"two tickets", a, []string{"Bearer " + ticket + " " + ticket}, ErrInvalidToken{Diagnostics{28032, "The web ticket is invalid."}}},
-		{"nonsense", a, []string{"Bearer x"}, ErrInvalidToken{Diagnostics{28055, "The token is of no accepted kind."}}},
-		{"an access token of nobody", a, []string{"Bearer a.b.c"}, ErrInvalidToken{Diagnostics{28055, "The token is malformed."}}},
-		{"an access token where none is accepted", withoutEntra, []string{"Bearer " + access}, ErrInvalidToken{Diagnostics{28055, "The token is of no accepted kind."}}},
+		{"two headers", a, []string{"Bearer " + ticket, "Bearer " + ticket}, ErrInvalidToken{Diagnostics{28020, "More than one Authorization header."}, ResultMalformed}},
+		{"a foreign ticket", a, []string{"Bearer " + foreign}, ErrInvalidToken{Diagnostics{28032, "The web ticket is invalid."}, ResultBadSignature}},
+		{"two tickets", a, []string{"Bearer " + ticket + " " + ticket}, ErrInvalidToken{Diagnostics{28032, "The web ticket is invalid."}, ResultBadSignature}},
+		{"nonsense", a, []string{"Bearer x"}, ErrInvalidToken{Diagnostics{28055, "The token is of no accepted kind."}, ResultMalformed}},
+		{"an access token of nobody", a, []string{"Bearer a.b.c"}, ErrInvalidToken{Diagnostics{28055, "The token is malformed."}, ResultMalformed}},
+		{"an access token where none is accepted", withoutEntra, []string{"Bearer " + access}, ErrInvalidToken{Diagnostics{28055, "The token is of no accepted kind."}, ResultMalformed}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id, err := c.a.Authenticate(requestWith(c.headers...))
@@ -87,7 +87,7 @@ func TestAuthenticateTellsAnExpiredTicket(t *testing.T) {
 		ticket, expiresIn := a.tickets.Issue(ana)
 		<-time.After(expiresIn)
 		_, err := a.Authenticate(requestWith("Bearer " + ticket))
-		require.Equal(t, ErrInvalidToken{Diagnostics{28033, "The web ticket has expired."}}, err)
+		require.Equal(t, ErrInvalidToken{Diagnostics{28033, "The web ticket has expired."}, ResultExpired}, err)
 	})
 }
 

@@ -28,8 +28,8 @@ const challengeBody = `<!DOCTYPE html>
 `
 
 // Challenge answers 401 with the two challenges that tell a client how to sign
-// in. base is the URL of the gateway as the client sees it, without a path. A
-// nil diag means that there were no credentials.
+// in over this connection. base is the URL of the gateway as the client sees
+// it, without a path. A nil diag means that there were no credentials.
 //
 // Clients read the header lines as text, so their form is fixed: MsRtcOAuth
 // comes first and no URL before its href, each parameter name appears once over
@@ -42,7 +42,7 @@ func (a *Authenticator) Challenge(w http.ResponseWriter, r *http.Request, base s
 	base = strings.TrimRight(base, "/")
 	h := w.Header()
 	h.Del(challengeHeader)
-	h[challengeHeader] = a.challengeLines(base)
+	h[challengeHeader] = a.challengeLines(base, a.testimonyOf(r))
 	SetDiagnostics(h, *diag, base)
 	if !slices.Contains(h.Values("Vary"), "Accept-Encoding") {
 		h.Add("Vary", "Accept-Encoding")
@@ -60,27 +60,35 @@ func (a *Authenticator) Challenge(w http.ResponseWriter, r *http.Request, base s
 }
 
 // challengeLines returns the lines in the order in which they are sent.
-func (a *Authenticator) challengeLines(base string) []string {
+func (a *Authenticator) challengeLines(base string, t testimony) []string {
 	tokenService := quotable(base + TokenServicePath)
 	issuers, clientID, authorization := tokenServicePrincipal+"@"+quotable(hostOf(base)), serverApplication, tokenService
 	if a.entra != nil {
 		issuers, clientID, authorization = a.entra.challenge()
 	}
 	return []string{
-		`MsRtcOAuth href="` + tokenService + `",grant_type="` + a.grantTypes() + `"`,
+		`MsRtcOAuth href="` + tokenService + `",grant_type="` + a.grantTypes(t) + `"`,
 		`Bearer trusted_issuers="` + quotable(issuers) + `", client_id="` + quotable(clientID) +
 			`", authorization_uri="` + quotable(authorization) + `"`,
 	}
 }
 
-// grantTypes lists what the token service accepts. The list must not be empty;
-// where nothing is accepted it names the grant that makes a client ask the
-// token service without sending a password, and be told.
-func (a *Authenticator) grantTypes() string {
-	if a.passwords == nil {
+// grantTypes lists what the token service accepts over the connection: clients
+// take the first that they know, so the one for the connection's identity is
+// named only where there can be one. The list must not be empty; where nothing
+// is accepted it names the grant that makes a client ask the token service
+// without sending a password, and be told.
+func (a *Authenticator) grantTypes(t testimony) string {
+	switch {
+	case t.offered && a.passwords != nil:
+		return grantWindows + "," + grantPassword
+	case t.offered:
+		return grantWindows
+	case a.passwords != nil:
+		return grantPassword
+	default:
 		return grantPassive
 	}
-	return grantPassword
 }
 
 // SetDiagnostics puts an X-Ms-diagnostics header, spelled so, into h. base is the

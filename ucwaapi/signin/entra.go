@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/maypok86/otter/v2"
@@ -54,10 +53,34 @@ type EntraConfig struct {
 	// HTTPClient fetches the authority's documents; nil means one of the
 	// package's own. A client without a time-out gets one of ten seconds.
 	HTTPClient *http.Client
+	// Others are further authorities, such as those of national clouds. The
+	// challenge sends clients to the first one, above.
+	Others []EntraAuthority
+	// Scopes, if not empty, are delegated permissions (scp) of which a user's
+	// token must have at least one, such as Presence.Access. Name one: it also
+	// keeps out ID tokens, which are for the client and not for the gateway.
+	Scopes []string
+	// Roles, if not empty, are app roles (roles) of which every token must have
+	// at least one: assigned to the user, or to the application whose token it
+	// is.
+	Roles []string
+	// Applications are the applications that may sign in without a user, each
+	// with the address as which it does: application id → address. All others
+	// are refused.
+	Applications map[string]string
 	// Clock is nil for the system's.
 	Clock clock.Clock
 	// CacheSize is how many verified tokens are remembered; zero means 10,000.
 	CacheSize int
+}
+
+// EntraAuthority is a sign-in service and the tenants whose tokens of it are
+// accepted. The fields mean what those of EntraConfig do.
+type EntraAuthority struct {
+	Authority  string
+	V1Issuer   string
+	TenantIDs  []string
+	HTTPClient *http.Client
 }
 
 // Entra verifies Entra ID access tokens. Nothing is fetched before the first
@@ -68,6 +91,9 @@ type Entra struct {
 	tenants   []string
 	audiences []string
 	issuers   map[string]*entraIssuer // by the text of the iss claim
+	scopes    []string
+	roles     []string
+	apps      map[string]string // application id → address
 	skew      time.Duration
 	clk       clock.Clock
 	// verified has the identity by the digest of the token. Entries past their
@@ -92,18 +118,14 @@ var guid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-
 // NewEntra checks the configuration and returns a verifier. It does not use
 // the network.
 func NewEntra(cfg EntraConfig) (*Entra, error) {
-	authority, err := parseAuthority(cfg.Authority)
-	if err != nil {
-		return nil, err
-	}
 	if len(cfg.TenantIDs) == 0 || len(cfg.Audiences) == 0 {
 		return nil, errors.New("Entra ID sign-in needs at least one tenant id and one audience")
 	}
 	e := &Entra{
-		authority: authority,
-		issuers:   map[string]*entraIssuer{},
-		skew:      max(0, cmp.Or(cfg.ClockSkew, DefaultClockSkew)),
-		clk:       cfg.Clock,
+		issuers: map[string]*entraIssuer{}, apps: map[string]string{},
+		scopes: slices.Clone(cfg.Scopes), roles: slices.Clone(cfg.Roles),
+		skew: max(0, cmp.Or(cfg.ClockSkew, DefaultClockSkew)),
+		clk:  cfg.Clock,
 	}
 	if e.clk == nil {
 		e.clk = clock.System()
@@ -114,19 +136,26 @@ func NewEntra(cfg EntraConfig) (*Entra, error) {
 		}
 		e.audiences = append(e.audiences, audienceForms(a)...)
 	}
-	for _, t := range cfg.TenantIDs {
-		tenant := strings.ToLower(strings.TrimSpace(t))
-		if !guid.MatchString(tenant) {
-			return nil, fmt.Errorf("tenant id %q: not a GUID (a domain name will not do: tokens carry the id)", t)
-		}
-		e.tenants = append(e.tenants, tenant)
-		v2 := authority + "/" + tenant + "/v2.0"
-		v1 := strings.ReplaceAll(cmp.Or(cfg.V1Issuer, v1Issuer(authority)), "{tid}", tenant)
-		keys := newKeySource(v2, []string{v2, v1}, cfg.HTTPClient, e.clk)
-		for _, issuer := range []string{v2, v1} {
-			e.issuers[issuer] = &entraIssuer{issuer: issuer, tenant: tenant, keys: keys}
+	for _, word := range slices.Concat(e.scopes, e.roles) {
+		if word == "" || strings.ContainsFunc(word, unicode.IsSpace) {
+			return nil, fmt.Errorf("scope or role %q: empty, or with a space in it", word)
 		}
 	}
+	for id, address := range cfg.Applications {
+		app := strings.ToLower(strings.TrimSpace(id))
+		user, err := parseAddress(address)
+		if !guid.MatchString(app) || err != nil {
+			return nil, fmt.Errorf("application %q as %q: not an application id (a GUID) and an address", id, address)
+		}
+		e.apps[app] = user
+	}
+	first := EntraAuthority{cfg.Authority, cfg.V1Issuer, cfg.TenantIDs, cfg.HTTPClient}
+	for _, a := range append([]EntraAuthority{first}, cfg.Others...) {
+		if err := e.trust(a); err != nil {
+			return nil, err
+		}
+	}
+	var err error
 	e.verified, err = otter.New(&otter.Options[[sha256.Size]byte, *verifiedToken]{
 		MaximumSize: cmp.Or(max(0, cfg.CacheSize), defaultTokenCache),
 	})
@@ -134,6 +163,45 @@ func NewEntra(cfg EntraConfig) (*Entra, error) {
 		return nil, fmt.Errorf("making the token cache: %w", err)
 	}
 	return e, nil
+}
+
+// trust adds an authority.
+func (e *Entra) trust(a EntraAuthority) error {
+	authority, err := parseAuthority(a.Authority)
+	if err != nil {
+		return err
+	}
+	if len(a.TenantIDs) == 0 {
+		return fmt.Errorf("authority %q: no tenant id", authority)
+	}
+	if e.authority == "" {
+		e.authority = authority
+	}
+	var own []string
+	for _, t := range a.TenantIDs {
+		tenant := strings.ToLower(strings.TrimSpace(t))
+		if !guid.MatchString(tenant) {
+			return fmt.Errorf("tenant id %q: not a GUID (a domain name will not do: tokens carry the id)", t)
+		}
+		if slices.Contains(own, tenant) {
+			continue
+		}
+		if slices.Contains(e.tenants, tenant) {
+			return fmt.Errorf("tenant id %q: named under two authorities", t)
+		}
+		own = append(own, tenant)
+		v2 := authority + "/" + tenant + "/v2.0"
+		v1 := strings.ReplaceAll(cmp.Or(a.V1Issuer, v1Issuer(authority)), "{tid}", tenant)
+		keys := newKeySource(v2, []string{v2, v1}, a.HTTPClient, e.clk)
+		for _, issuer := range []string{v2, v1} {
+			if other, ok := e.issuers[issuer]; ok && other.keys != keys {
+				return fmt.Errorf("issuer %q: that of two tenants; a version 1 issuer needs {tid} in it", issuer)
+			}
+			e.issuers[issuer] = &entraIssuer{issuer: issuer, tenant: tenant, keys: keys}
+		}
+	}
+	e.tenants = append(e.tenants, own...)
+	return nil
 }
 
 func parseAuthority(s string) (string, error) {
@@ -165,44 +233,51 @@ func audienceForms(a string) []string {
 	return []string{a}
 }
 
-// Verify returns whose token it is. The error is an ErrInvalidToken, or wraps
+// Verify returns whose token it is. The error is an ErrInvalidToken, or an
+// ErrForbidden for a good token without a scope or role that is needed, or wraps
 // ErrUnavailable when the authority's keys cannot be had and so nothing can be
 // said about the token.
 func (e *Entra) Verify(ctx context.Context, token string) (Identity, error) {
+	id, _, err := e.verify(ctx, token)
+	return id, err
+}
+
+// verify is Verify; first says that the token was proven now and not before.
+func (e *Entra) verify(ctx context.Context, token string) (id Identity, first bool, err error) {
 	if len(token) > maxAccessToken {
-		return Identity{}, invalidToken("The token is too long.")
+		return Identity{}, false, invalidToken(ResultMalformed, "The token is too long.")
 	}
 	digest := sha256.Sum256([]byte(token))
 	if v, ok := e.verified.GetIfPresent(digest); ok {
 		if e.clk.Now().Before(v.until) {
-			return v.id, nil
+			return v.id, false, nil
 		}
 		e.verified.Invalidate(digest)
-		return Identity{}, invalidToken(reasonExpired)
+		return Identity{}, false, invalidToken(ResultExpired, reasonExpired)
 	}
 	// What the token says of itself is looked at first: it is not proven yet,
 	// but it can be refused for it, without a signature check or a request.
 	claims, err := unprovenClaims(token)
 	if err != nil {
-		return Identity{}, invalidToken("The token is malformed.")
+		return Identity{}, false, invalidToken(ResultMalformed, "The token is malformed.")
 	}
 	iss, ok := e.issuers[claims.Issuer]
 	if !ok {
-		return Identity{}, invalidToken("The token's issuer is not accepted.")
+		return Identity{}, false, invalidToken(ResultWrongIssuer, "The token's issuer is not accepted.")
 	}
 	if _, err := e.accept(iss, claims); err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
 	claims, err = e.prove(ctx, iss, token)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
-	id, err := e.accept(iss, claims)
+	id, err = e.accept(iss, claims)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
 	e.verified.Set(digest, &verifiedToken{id: id, until: id.Expires.Add(e.skew)})
-	return id, nil
+	return id, true, nil
 }
 
 // prove checks signature and issuer and returns what the token then says.
@@ -217,11 +292,11 @@ func (e *Entra) prove(ctx context.Context, iss *entraIssuer, token string) (entr
 		return entraClaims{}, fmt.Errorf("%w: %w", ErrUnavailable, keys.outage)
 	}
 	if err != nil {
-		return entraClaims{}, invalidToken("The token's signature could not be verified.")
+		return entraClaims{}, invalidToken(ResultBadSignature, "The token's signature could not be verified.")
 	}
 	var claims entraClaims
 	if err := proven.Claims(&claims); err != nil {
-		return entraClaims{}, invalidToken("The token is malformed.")
+		return entraClaims{}, invalidToken(ResultMalformed, "The token is malformed.")
 	}
 	return claims, nil
 }
@@ -249,31 +324,65 @@ func (e *Entra) accept(iss *entraIssuer, c entraClaims) (Identity, error) {
 	expires := time.Unix(int64(c.Expires), 0)
 	switch {
 	case c.Issuer != iss.issuer || !strings.EqualFold(c.TenantID, iss.tenant):
-		return Identity{}, invalidToken("The token's tenant is not accepted.")
+		return Identity{}, invalidToken(ResultWrongIssuer, "The token's tenant is not accepted.")
 	case !slices.ContainsFunc(c.Audience, e.acceptsAudience):
-		return Identity{}, invalidToken("The token's audience is not accepted.")
+		return Identity{}, invalidToken(ResultWrongAudience, "The token's audience is not accepted.")
 	case c.Expires <= 0 || c.Expires > maxUnixSeconds || c.NotBefore > maxUnixSeconds:
-		return Identity{}, invalidToken("The token has no valid time of expiry.")
+		return Identity{}, invalidToken(ResultMalformed, "The token has no valid time of expiry.")
 	case !now.Before(expires.Add(e.skew)):
-		return Identity{}, invalidToken(reasonExpired)
+		return Identity{}, invalidToken(ResultExpired, reasonExpired)
 	case c.NotBefore > 0 && now.Add(e.skew).Before(time.Unix(int64(c.NotBefore), 0)):
-		return Identity{}, invalidToken("The token is not valid yet.")
-	case c.Kind == "app":
-		return Identity{}, invalidToken("The token is that of an application, not of a user.")
+		return Identity{}, invalidToken(ResultNotYetValid, "The token is not valid yet.")
 	case len(c.ObjectID) > maxIDLen:
-		return Identity{}, invalidToken("The token is malformed.")
+		return Identity{}, invalidToken(ResultMalformed, "The token is malformed.")
+	}
+	if c.ofApplication() {
+		return e.acceptApplication(c, expires)
 	}
 	// The directory's own name first: preferred_username of a guest is a name
 	// in another directory.
 	for _, name := range []string{c.PrincipalName, c.PreferredUsername, c.UniqueName} {
-		if address, err := parseAddress(name); err == nil {
-			return Identity{
-				Address: address, Name: c.Name, ObjectID: strings.ToLower(c.ObjectID), TenantID: iss.tenant,
-				Method: MethodEntra, Expires: expires,
-			}, nil
+		address, err := parseAddress(name)
+		if err != nil {
+			continue
 		}
+		if len(e.scopes) > 0 && !anyOf(e.scopes, strings.Fields(c.Scopes)) {
+			return Identity{}, insufficient("The token has none of the scopes that are needed.")
+		}
+		if len(e.roles) > 0 && !anyOf(e.roles, c.Roles) {
+			return Identity{}, insufficient("The user has none of the roles that are needed.")
+		}
+		return Identity{
+			Address: address, Name: c.Name, ObjectID: strings.ToLower(c.ObjectID), TenantID: iss.tenant,
+			Method: MethodEntra, Expires: expires,
+		}, nil
 	}
-	return Identity{}, invalidToken("The token names no user.")
+	return Identity{}, invalidToken(ResultUnknownUser, "The token names no user.")
+}
+
+// acceptApplication reads the identity of an application's token: that of the
+// address it was given. The ids in the token are those of the application and
+// not of a person, so the identity has none.
+func (e *Entra) acceptApplication(c entraClaims, expires time.Time) (Identity, error) {
+	app := strings.ToLower(cmp.Or(c.AuthorizedParty, c.ApplicationID))
+	address, ok := e.apps[app]
+	if !ok {
+		return Identity{}, invalidToken(ResultNotAllowed, "The token is that of an application, not of a user.")
+	}
+	if len(e.roles) > 0 && !anyOf(e.roles, c.Roles) {
+		return Identity{}, insufficient("The application has none of the roles that are needed.")
+	}
+	return Identity{Address: address, Method: MethodEntraApp, Expires: expires}, nil
+}
+
+// insufficient refuses a token that is good and not enough; a new one would
+// have no more in it, so it is not answered by a challenge.
+func insufficient(reason string) ErrForbidden {
+	return ErrForbidden{Diagnostics{codeInvalidToken, reason}, ResultNotAllowed}
+}
+
+func anyOf(wanted, there []string) bool {
+	return slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(there, w) })
 }
 
 func (e *Entra) acceptsAudience(aud string) bool {
@@ -281,57 +390,6 @@ func (e *Entra) acceptsAudience(aud string) bool {
 		return true
 	}
 	return slices.Contains(e.audiences, strings.ToLower(aud)) && guid.MatchString(strings.ToLower(strings.TrimPrefix(aud, "api://")))
-}
-
-// entraClaims is what is read of a token. Version 1 and 2 name the user in
-// different claims.
-type entraClaims struct {
-	Issuer            string   `json:"iss"`
-	Audience          audience `json:"aud"`
-	Expires           float64  `json:"exp"`
-	NotBefore         float64  `json:"nbf"`
-	TenantID          string   `json:"tid"`
-	ObjectID          string   `json:"oid"`
-	Name              string   `json:"name"`
-	PrincipalName     string   `json:"upn"`
-	PreferredUsername string   `json:"preferred_username"`
-	UniqueName        string   `json:"unique_name"`
-	Kind              string   `json:"idtyp"`
-}
-
-// audience is a string or a list of strings (RFC 7519, 4.1.3).
-type audience []string
-
-// UnmarshalJSON accepts both forms.
-func (a *audience) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = audience{one}
-		return nil
-	}
-	var several []string
-	if err := json.Unmarshal(data, &several); err != nil {
-		return fmt.Errorf("reading the audience: %w", err)
-	}
-	*a = several
-	return nil
-}
-
-func unprovenClaims(token string) (entraClaims, error) {
-	_, rest, ok := strings.Cut(token, ".")
-	payload, signature, ok2 := strings.Cut(rest, ".")
-	if !ok || !ok2 || strings.Contains(signature, ".") {
-		return entraClaims{}, errors.New("not three parts")
-	}
-	data, err := base64.RawURLEncoding.DecodeString(payload)
-	if err != nil {
-		return entraClaims{}, fmt.Errorf("decoding the payload: %w", err)
-	}
-	var claims entraClaims
-	if err := json.Unmarshal(data, &claims); err != nil {
-		return entraClaims{}, fmt.Errorf("reading the claims: %w", err)
-	}
-	return claims, nil
 }
 
 // challenge returns what the 401 says of Entra ID: the issuers trusted, in the

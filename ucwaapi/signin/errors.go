@@ -8,13 +8,16 @@ import (
 	"time"
 )
 
-// Why a request is not authenticated. Beside these two there is ErrInvalidToken.
+// Why a request is not authenticated. Beside these two there are
+// ErrInvalidToken and ErrForbidden.
 var (
-	// ErrNoCredentials says that the request carries no bearer token.
+	// ErrNoCredentials says that the request carries no bearer token and comes
+	// over a connection without an identity. It may wrap an ErrInvalidToken
+	// that says why the connection has none.
 	ErrNoCredentials = errors.New("no credentials")
-	// ErrUnavailable says that the token cannot be checked now, because the
-	// authority's keys cannot be had. It is no fault of the caller: the answer
-	// is 503 with Retry-After, not 401.
+	// ErrUnavailable says that what proves the identity cannot be checked now:
+	// the authority's keys or the password service cannot be had. It is no
+	// fault of the caller: the answer is 503 with Retry-After, not 401.
 	ErrUnavailable = errors.New("sign-in is not available")
 )
 
@@ -27,13 +30,33 @@ const UnavailableRetryAfter = keysFailedFor
 type ErrInvalidToken struct {
 	// Diagnostics say why, for the X-Ms-diagnostics header.
 	Diagnostics Diagnostics
+	// Result is what OnSignIn is told.
+	Result Result
 }
 
 // Error returns the reason.
 func (e ErrInvalidToken) Error() string { return "invalid token: " + e.Diagnostics.Reason }
 
-func invalidToken(reason string) ErrInvalidToken {
-	return ErrInvalidToken{Diagnostics{Code: codeInvalidToken, Reason: reason}}
+func invalidToken(result Result, reason string) ErrInvalidToken {
+	return ErrInvalidToken{Diagnostics{Code: codeInvalidToken, Reason: reason}, result}
+}
+
+// ErrForbidden says that no token would help: the connection is not accepted,
+// or the user is known and may not sign in. The answer is 403 Forbidden without
+// a subcode, with the diagnostics in X-Ms-diagnostics and no challenge. Find it
+// with errors.As; it is a value, not a pointer.
+type ErrForbidden struct {
+	// Diagnostics say why, for the X-Ms-diagnostics header.
+	Diagnostics Diagnostics
+	// Result is what OnSignIn is told.
+	Result Result
+}
+
+// Error returns the reason.
+func (e ErrForbidden) Error() string { return "sign-in refused: " + e.Diagnostics.Reason }
+
+func forbidden(result Result, reason string) ErrForbidden {
+	return ErrForbidden{Diagnostics{Code: codeNotAllowed, Reason: reason}, result}
 }
 
 // Codes of the X-Ms-diagnostics header. Each was seen in answers of servers of
@@ -62,6 +85,10 @@ func DiagnosticsFor(err error) *Diagnostics {
 	var invalid ErrInvalidToken
 	if errors.As(err, &invalid) {
 		return &invalid.Diagnostics
+	}
+	var refused ErrForbidden
+	if errors.As(err, &refused) {
+		return &refused.Diagnostics
 	}
 	return &Diagnostics{Code: codeNoToken, Reason: defaultDiagnostics}
 }

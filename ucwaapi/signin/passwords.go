@@ -1,8 +1,10 @@
 package signin
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"runtime"
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
@@ -16,8 +18,9 @@ const maxPassword = 72
 // address with a scheme or a Windows domain before it.
 const maxUserName = 2 * maxAddress
 
-// Passwords checks names and passwords against a password file that was read
-// at start. Safe for use by several goroutines.
+// Passwords is a PasswordSource of the accounts of a password file as it was
+// when it was read; Htpasswd follows the file. Safe for use by several
+// goroutines.
 type Passwords struct {
 	accounts map[string]account // by address
 	domains  []string           // of bare user names
@@ -32,6 +35,8 @@ type account struct {
 	cost int
 	line int // in the file
 }
+
+var _ PasswordSource = (*Passwords)(nil)
 
 func newPasswords(accounts map[string]account, domains []string) *Passwords {
 	p := &Passwords{accounts: accounts, domains: domains, maxCost: bcrypt.MinCost}
@@ -72,6 +77,21 @@ func (p *Passwords) Len() int { return len(p.accounts) }
 // A check takes the same time whether or not there is such a user. It is slow
 // by design, so callers bound how many run at a time.
 func (p *Passwords) Check(user, password string) (Identity, bool) {
+	id, err := p.check(user, password)
+	return id, err == nil
+}
+
+// CheckPassword implements PasswordSource by Check. It does not end early when
+// ctx does: a check that can be cut short tells something by its time.
+func (p *Passwords) CheckPassword(_ context.Context, user, password string) (Identity, error) {
+	return p.check(user, password)
+}
+
+// Concurrency implements PasswordSource: half the processors stay with those
+// who are signed in.
+func (p *Passwords) Concurrency() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+func (p *Passwords) check(user, password string) (Identity, error) {
 	address := p.Account(user)
 	acc, known := p.accounts[address]
 	if !known {
@@ -84,10 +104,13 @@ func (p *Passwords) Check(user, password string) (Identity, bool) {
 	}
 	matches := bcrypt.CompareHashAndPassword(acc.hash, secret) == nil
 	p.pad(acc.cost, secret)
-	if !known || !legal || !matches {
-		return Identity{}, false
+	switch {
+	case !known:
+		return Identity{}, ErrUnknownUser
+	case !legal || !matches:
+		return Identity{}, ErrWrongPassword
 	}
-	return Identity{Address: address, Method: MethodPassword}, true
+	return Identity{Address: address, Method: MethodPassword}, nil
 }
 
 // pad makes a check at a low cost last as long as one at the highest: the work

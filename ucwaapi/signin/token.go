@@ -2,17 +2,21 @@ package signin
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// The grant types that clients ask for (the fourth, integrated Windows
-// authentication, is urn:microsoft.rtc:windows). Only the first is served.
+// The grant types that clients ask for and that are served. The fourth, joining
+// a meeting without a name (urn:microsoft.rtc:anonmeeting), is not.
 const (
 	grantPassword = "password"
-	grantPassive  = "urn:microsoft.rtc:passive"
+	// grantWindows is integrated authentication, in which the connection is
+	// the proof. It and grantPassive are answered by the connection's identity.
+	grantWindows = "urn:microsoft.rtc:windows"
+	grantPassive = "urn:microsoft.rtc:passive"
 )
 
 // The values of "error" in a failure of the token service (RFC 6749, 5.2).
@@ -45,14 +49,20 @@ func badRequest(reason string) *tokenFailure {
 	return &tokenFailure{code: oauthInvalidRequest, diag: Diagnostics{codeNoToken, reason}}
 }
 
-// TokenService returns the handler that trades a name and password for a web
-// ticket. base returns the URL of the gateway as the client of a request sees
-// it, without a path.
+// TokenService returns the handler that trades a name and password, or the
+// identity of the connection, for a web ticket. base returns the URL of the
+// gateway as the client of a request sees it, without a path.
 //
 // Every failure that a client can cause by what it sends in the form is a 400,
 // a wrong password and too many of them too: clients take 401 and 403 as a call
-// to begin anew and loop. The other statuses are 405 for a wrong method and 413
-// for a body above 16 KiB.
+// to begin anew and loop. The other statuses are 405 for a wrong method, 413 for
+// a body above 16 KiB, 403 for a connection that is refused, and 503 with
+// Retry-After where the password cannot be checked at the moment.
+//
+// Where no passwords are configured, the password grant is answered by the
+// connection's identity too, so that clients that know no other can sign in;
+// the password is not looked at, and a full address as the user name must be
+// that of the identity.
 func (a *Authenticator) TokenService(base func(*http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var answer tokenResponse
@@ -76,20 +86,30 @@ func (a *Authenticator) TokenService(base func(*http.Request) string) http.Handl
 
 // grant decides on one request for a ticket.
 func (a *Authenticator) grant(r *http.Request, f tokenForm) (tokenResponse, *tokenFailure) {
+	t := a.testimonyOf(r)
+	if refused := t.refused(); refused != nil {
+		return tokenResponse{}, &tokenFailure{status: http.StatusForbidden, code: oauthInvalidRequest, diag: *DiagnosticsFor(refused)}
+	}
 	grant := strings.ToLower(strings.TrimSpace(f["grant_type"]))
+	byPassword := grant == grantPassword && a.passwords != nil
+	byConnection := t.offered && !byPassword && (grant == grantPassword || grant == grantWindows || grant == grantPassive)
 	user, password := strings.TrimSpace(f["username"]), f["password"]
 	switch {
 	case grant == "":
 		return tokenResponse{}, badRequest("The field grant_type is missing.")
-	case grant != grantPassword || a.passwords == nil:
+	case !byPassword && !byConnection:
 		return tokenResponse{}, &tokenFailure{
 			code: oauthUnsupportedGrant,
-			diag: Diagnostics{codeNotAllowed, "The authentication type is not allowed; allowed is: " + a.allowedGrants() + "."},
+			diag: Diagnostics{codeNotAllowed, "The authentication type is not allowed; allowed is: " + a.allowedGrants(t) + "."},
 		}
 	case f["scope"] != "" && !strings.EqualFold(strings.TrimSpace(f["scope"]), "all"):
 		return tokenResponse{}, &tokenFailure{
 			code: oauthInvalidScope, diag: Diagnostics{codeNoToken, "The field scope is not valid; the only legal value is: all."},
 		}
+	case byConnection && grant != grantPassword && user+password != "":
+		return tokenResponse{}, badRequest("The fields username and password are not legal with this grant_type.")
+	case byConnection:
+		return a.connectionGrant(r, t, user)
 	case user == "":
 		return tokenResponse{}, badRequest("The field username is missing.")
 	case len(user) > maxUserName:
@@ -97,43 +117,95 @@ func (a *Authenticator) grant(r *http.Request, f tokenForm) (tokenResponse, *tok
 	case password == "":
 		return tokenResponse{}, badRequest("The field password is missing.")
 	}
-	return a.passwordGrant(r, user, password)
+	return a.passwordGrant(r, t, user, password)
 }
 
 // allowedGrants names the grants for people; there may be none.
-func (a *Authenticator) allowedGrants() string {
-	if a.passwords == nil {
+func (a *Authenticator) allowedGrants(t testimony) string {
+	if a.passwords == nil && !t.offered {
 		return "none, use an Entra ID access token"
 	}
-	return grantPassword
+	return a.grantTypes(t)
 }
 
-func (a *Authenticator) passwordGrant(r *http.Request, user, password string) (tokenResponse, *tokenFailure) {
+// connectionGrant gives a ticket for the identity of the connection. user is
+// what the client calls itself, if it does.
+func (a *Authenticator) connectionGrant(r *http.Request, t testimony, user string) (tokenResponse, *tokenFailure) {
+	if t.id.Address == "" {
+		return tokenResponse{}, &tokenFailure{code: oauthInvalidGrant, diag: *DiagnosticsFor(t.noCredentials())}
+	}
+	log := a.log.With("account", t.id.Address, "client", a.clientAddress(r), "method", t.id.Method)
+	if address, err := parseAddress(user); err == nil && address != t.id.Address {
+		return a.refuseGrant(r, log, t.id, forbidden(ResultUserMismatch, "The connection is that of another user than the one named."))
+	}
+	return a.give(r, log, t.id)
+}
+
+func (a *Authenticator) passwordGrant(r *http.Request, t testimony, user, password string) (tokenResponse, *tokenFailure) {
 	client := a.clientAddress(r)
-	log := a.log.With("account", a.passwords.Account(user), "client", client, "method", MethodPassword)
-	id, retryAfter, ok, err := a.checkPassword(r.Context(), user, password, client)
-	switch {
-	case err != nil:
-		log.InfoContext(r.Context(), "sign-in", "result", "abandoned")
-		return tokenResponse{}, &tokenFailure{code: oauthServerError, diag: Diagnostics{codeNoToken, "The request was abandoned."}}
-	case retryAfter > 0:
+	claimed := Identity{Address: a.passwords.Account(user), Method: MethodPassword}
+	log := a.log.With("account", claimed.Address, "client", client, "method", MethodPassword)
+	id, retryAfter, err := a.checkPassword(r.Context(), user, password, client)
+	if retryAfter > 0 {
 		log.InfoContext(r.Context(), "sign-in", "result", "too many attempts")
+		a.events.tell(r, MethodPassword, ResultThrottled, claimed)
 		return tokenResponse{}, &tokenFailure{
 			code: oauthInvalidGrant, retryAfter: retryAfter,
 			diag: Diagnostics{codeNoToken, "Too many attempts; wait " + seconds(retryAfter) + " s and try again."},
 		}
-	case !ok:
+	}
+	if err != nil {
+		return a.failPassword(r, log, claimed, err)
+	}
+	if err := a.agree(t, id); err != nil {
+		return a.refuseGrant(r, log, id, err)
+	}
+	return a.give(r, log, id)
+}
+
+// failPassword tells why a password brought nothing.
+func (a *Authenticator) failPassword(r *http.Request, log *slog.Logger, claimed Identity, err error) (tokenResponse, *tokenFailure) {
+	result := resultOf(err)
+	a.events.tell(r, MethodPassword, result, claimed)
+	switch result {
+	case ResultAbandoned:
+		log.InfoContext(r.Context(), "sign-in", "result", "abandoned")
+		return tokenResponse{}, &tokenFailure{code: oauthServerError, diag: Diagnostics{codeNoToken, "The request was abandoned."}}
+	case ResultUnavailable:
+		log.InfoContext(r.Context(), "sign-in", "result", "unavailable")
+		a.logOutage(r.Context(), "passwords cannot be checked", err)
+		return tokenResponse{}, &tokenFailure{
+			status: http.StatusServiceUnavailable, code: oauthServerError, retryAfter: UnavailableRetryAfter,
+			diag: Diagnostics{codeNoToken, "The password cannot be checked at the moment; try again later."},
+		}
+	default:
 		log.InfoContext(r.Context(), "sign-in", "result", "refused")
 		return tokenResponse{}, &tokenFailure{
 			code: oauthInvalidGrant, diag: Diagnostics{codeNoToken, "The user name or the password is wrong."},
 		}
 	}
+}
+
+// refuseGrant refuses somebody who has shown who they are.
+func (a *Authenticator) refuseGrant(r *http.Request, log *slog.Logger, id Identity, err error) (tokenResponse, *tokenFailure) {
+	log.InfoContext(r.Context(), "sign-in", "result", "not allowed", "reason", DiagnosticsFor(err).Reason)
+	a.events.tell(r, id.Method, resultOf(err), id)
+	return tokenResponse{}, &tokenFailure{code: oauthInvalidGrant, diag: *DiagnosticsFor(err)}
+}
+
+// give gives a ticket to somebody who has shown who they are.
+func (a *Authenticator) give(r *http.Request, log *slog.Logger, id Identity) (tokenResponse, *tokenFailure) {
+	if err := a.permit(id); err != nil {
+		return a.refuseGrant(r, log, id, err)
+	}
 	ticket, expiresIn := a.tickets.Issue(id)
 	if ticket == "" {
 		log.ErrorContext(r.Context(), "sign-in", "result", "no ticket can be issued for the account")
+		a.events.tell(r, id.Method, ResultMalformed, id)
 		return tokenResponse{}, &tokenFailure{code: oauthServerError, diag: Diagnostics{codeNoToken, "No web ticket could be issued."}}
 	}
 	log.InfoContext(r.Context(), "sign-in", "result", "accepted")
+	a.events.tell(r, id.Method, ResultOK, id)
 	return tokenResponse{
 		AccessToken: ticket, ExpiresIn: int64(expiresIn / time.Second), IdentityScope: "local", TokenType: "Bearer",
 	}, nil

@@ -101,6 +101,8 @@ type Options struct {
 	Logger      *slog.Logger // nil logs nothing
 	Translation mapping.Options
 	Contacts    ContactOptions
+	// Access decides who may do what; nil lets everybody.
+	Access Access
 	// ReadOnly keeps users from publishing their presence even where that is
 	// permitted.
 	ReadOnly bool
@@ -121,6 +123,7 @@ type Gateway struct {
 	log         *slog.Logger
 	translation mapping.Options
 	contacts    ContactOptions
+	access      Access // nil: everybody may do everything
 	readOnly    bool
 	noPhotos    bool
 	limits      Limits
@@ -158,7 +161,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		byDomain: make(map[string]*Tenant), store: o.Store, clock: o.Clock, log: o.Logger,
-		translation: o.Translation, contacts: o.Contacts, readOnly: o.ReadOnly, noPhotos: o.NoPhotos, limits: o.Limits, rosterEvery: o.RosterInterval, drain: newDrain(),
+		translation: o.Translation, contacts: o.Contacts, access: o.Access, readOnly: o.ReadOnly, noPhotos: o.NoPhotos, limits: o.Limits, rosterEvery: o.RosterInterval, drain: newDrain(),
 	}
 	g.watch, g.rosters, g.publisher = newWatch(g), newRosters(g), newPublisher(g)
 	for i := range o.Tenants {

@@ -144,9 +144,14 @@ func (g *Gateway) Group(ctx context.Context, p Principal, id string) (Group, err
 }
 
 // GroupContacts returns the members of a group of p, at most as many as the
-// limits allow, without p. A distribution group that is larger is
-// TooManyContacts.
+// limits allow, without p and without whom p may not see. A distribution group
+// that is larger is TooManyContacts.
 func (g *Gateway) GroupContacts(ctx context.Context, p Principal, group Group) ([]Person, error) {
+	members, err := g.groupContacts(ctx, p, group)
+	return g.visible(p.Address, members), err
+}
+
+func (g *Gateway) groupContacts(ctx context.Context, p Principal, group Group) ([]Person, error) {
 	me, err := g.owner(ctx, p)
 	if err != nil {
 		return nil, err
@@ -285,8 +290,8 @@ func (g *Gateway) mailbox(ctx context.Context, p Principal, contacts []graphsrc.
 	return g.lookupAll(ctx, p, addresses)
 }
 
-// lookupAll finds people by address; those whom the directory does not know
-// are left out. The order stays.
+// lookupAll finds people by address; those whom the directory does not know or p
+// may not see are left out. The order stays.
 func (g *Gateway) lookupAll(ctx context.Context, p Principal, addresses []string) ([]Person, error) {
 	if len(addresses) > g.limits.Contacts {
 		addresses = addresses[:g.limits.Contacts]
@@ -297,7 +302,7 @@ func (g *Gateway) lookupAll(ctx context.Context, p Principal, addresses []string
 	for i, a := range addresses {
 		eg.Go(func() error {
 			who, err := g.Person(ctx, p, a)
-			if hasReason(err, DestinationNotFound) {
+			if hasReason(err, DestinationNotFound) || errors.Is(err, errNotAllowed) {
 				return nil
 			}
 			found[i] = who

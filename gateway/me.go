@@ -251,7 +251,7 @@ func (g *Gateway) requireAvailable(ctx context.Context, app Application) error {
 // mayPublish says whether the presence of p can be written, as far as is known.
 func (g *Gateway) mayPublish(p Principal) bool {
 	t := g.tenantOf(p.Address)
-	return t != nil && !g.readOnly && t.Source.MayPublish()
+	return t != nil && !g.readOnly && t.Source.MayPublish() && (g.access == nil || g.access.MayPublish(p))
 }
 
 // publishes finds whose presence p publishes.

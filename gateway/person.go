@@ -80,9 +80,9 @@ func (g *Gateway) self(ctx context.Context, p Principal) (Person, error) {
 
 // Person finds somebody by address, in any letter case, with or without "sip:".
 // Errors are *Error: DestinationNotFound for an address nobody has, and for one
-// in a domain that is not served.
-func (g *Gateway) Person(ctx context.Context, _ Principal, address string) (Person, error) {
-	clean, t, u, err := g.lookup(ctx, address)
+// in a domain that is not served; Forbidden for somebody whom p may not see.
+func (g *Gateway) Person(ctx context.Context, p Principal, address string) (Person, error) {
+	clean, t, u, err := g.lookup(ctx, p.Address, address)
 	if err != nil {
 		return Person{}, err
 	}
@@ -108,7 +108,7 @@ func (g *Gateway) Contact(ctx context.Context, app Application, p Principal, add
 // form in which hrefs carry it. Who is subscribed to and does not exist is Offline.
 func (g *Gateway) Presence(ctx context.Context, app Application, address string) (string, Presence, error) {
 	// What every client asks most often does not pay for the contact card.
-	clean, t, u, err := g.lookup(ctx, address)
+	clean, t, u, err := g.lookup(ctx, app.Owner, address)
 	if err != nil {
 		if clean, ok := g.stranger(ctx, app, address, err); ok {
 			return clean, offline, nil
@@ -144,7 +144,9 @@ func (g *Gateway) PresenceOf(ctx context.Context, who Person) (Presence, error) 
 	return g.presence(ctx, who.tenant, who.id, who.Address)
 }
 
-func (g *Gateway) lookup(ctx context.Context, address string) (clean string, t *Tenant, u graphsrc.User, err error) {
+// lookup finds somebody for a reader. What the reader may see is decided by the
+// person's own address, whichever of them was asked for.
+func (g *Gateway) lookup(ctx context.Context, reader, address string) (clean string, t *Tenant, u graphsrc.User, err error) {
 	clean, err = graphsrc.ParseAddress(address)
 	if err != nil && !strings.Contains(address, "@") {
 		return "", nil, u, &Error{Reason: NotFound, Message: "There is no such resource, and it is no address of a contact.", Err: err}
@@ -158,9 +160,13 @@ func (g *Gateway) lookup(ctx context.Context, address string) (clean string, t *
 	if u, err = t.Source.Lookup(ctx, clean); err != nil {
 		return "", nil, u, sourceError("The contact "+clean, err)
 	}
-	if graphsrc.Address(u) == "" {
+	own := graphsrc.Address(u)
+	if own == "" {
 		// Such as a guest by the principal name that this tenant made up.
 		return "", nil, u, &Error{Reason: DestinationNotFound, Message: "Nobody has the SIP address " + clean + "."}
+	}
+	if !g.mayRead(reader, own) {
+		return "", nil, u, notAllowed(clean)
 	}
 	g.watch.learned(ctx, clean, u)
 	return clean, t, u, nil

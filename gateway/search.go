@@ -57,7 +57,7 @@ func (g *Gateway) Search(ctx context.Context, p Principal, r SearchRequest) (Sea
 	}
 	out := SearchResult{More: found.More}
 	for _, u := range found.Users {
-		if who := person(t, u); g.tenantOf(who.Address) != nil {
+		if who := person(t, u); g.tenantOf(who.Address) != nil && g.mayRead(p.Address, who.Address) {
 			out.People = append(out.People, who)
 		}
 	}
@@ -126,11 +126,11 @@ func (g *Gateway) HasPhotos() bool { return !g.noPhotos }
 
 // Photo returns a photo of somebody whose edge is the largest offered of at
 // most px pixels. NotFound: there is none.
-func (g *Gateway) Photo(ctx context.Context, address string, px int) (Photo, error) {
+func (g *Gateway) Photo(ctx context.Context, p Principal, address string, px int) (Photo, error) {
 	if g.noPhotos {
 		return Photo{}, &Error{Reason: Forbidden, Message: "Photos are switched off."}
 	}
-	_, t, u, err := g.lookup(ctx, address)
+	_, t, u, err := g.lookup(ctx, p.Address, address)
 	if hasReason(err, DestinationNotFound) {
 		return Photo{}, noPhoto()
 	}

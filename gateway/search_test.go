@@ -86,21 +86,21 @@ func TestPhotos(t *testing.T) {
 	inBubble(t, "me ana", func(w *world) {
 		t := w.t
 		w.source.arrange(func() { w.source.photos["id-ana"] = "picture" })
-		p, err := w.Photo(t.Context(), "SIP:Ana@contoso.com", 64)
+		p, err := w.Photo(t.Context(), principal("me"), "SIP:Ana@contoso.com", 64)
 		require.NoError(t, err)
 		require.Equal(t, "picture 64", string(p.Content))
-		_, err = w.Photo(t.Context(), "me@contoso.com", 64)
+		_, err = w.Photo(t.Context(), principal("me"), "me@contoso.com", 64)
 		requireReason(t, gateway.NotFound, err)
-		_, err = w.Photo(t.Context(), "nobody@contoso.com", 64)
+		_, err = w.Photo(t.Context(), principal("me"), "nobody@contoso.com", 64)
 		requireReason(t, gateway.NotFound, err)
 		w.source.failOne("Photo", graph(graphsrc.KindTimeout))
-		_, err = w.Photo(t.Context(), "ana@contoso.com", 64)
+		_, err = w.Photo(t.Context(), principal("me"), "ana@contoso.com", 64)
 		requireReason(t, gateway.PhotoTimeout, err)
 	})
 	inBubble(t, "ana", func(w *world) {
 		t := w.t
 		require.False(t, w.HasPhotos())
-		_, err := w.Photo(t.Context(), "ana@contoso.com", 64)
+		_, err := w.Photo(t.Context(), principal("me"), "ana@contoso.com", 64)
 		requireReason(t, gateway.Forbidden, err)
 	}, func(s *settings) { s.NoPhotos = true })
 }

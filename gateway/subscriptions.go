@@ -37,6 +37,9 @@ func (g *Gateway) Subscribe(ctx context.Context, app Application, addresses []st
 	if err != nil {
 		return session.Subscription{}, err
 	}
+	if err := g.requireReadable(app, clean); err != nil {
+		return session.Subscription{}, err
+	}
 	id := newSubscriptionID()
 	return update(ctx, g, app, func(s *session.Session) (session.Subscription, error) {
 		return s.Subscribe(id, clean, d, g.clock.Now())
@@ -106,6 +109,9 @@ func (g *Gateway) Unsubscribe(ctx context.Context, app Application, id string) e
 func (g *Gateway) AddMembers(ctx context.Context, app Application, id string, addresses []string) ([]string, error) {
 	clean, err := cleanAddresses("contactUris", addresses)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.requireReadable(app, clean); err != nil {
 		return nil, err
 	}
 	return update(ctx, g, app, func(s *session.Session) ([]string, error) {

@@ -239,6 +239,9 @@ func (s *Server) answerPart(ctx context.Context, k *call, part batchPart) batchA
 	return batchAnswer{batch.Response{Status: max(rec.status, http.StatusOK), Header: rec.header, Body: rec.body.Bytes()}, accept}
 }
 
+// forwardedHeaders are what a reverse proxy says of the client.
+var forwardedHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-Ip"}
+
 // partRequest makes a request of a part. Who asks, and for which web page, is
 // what the batch itself says.
 func (s *Server) partRequest(ctx context.Context, k *call, part *batch.Request) (*http.Request, error) {
@@ -255,6 +258,13 @@ func (s *Server) partRequest(ctx context.Context, k *call, part *batch.Request) 
 		return nil, badRequest("The request line of the part is not one of HTTP.")
 	}
 	r.Header = part.Header
+	for _, name := range forwardedHeaders {
+		// The proxy that is trusted has not written them: the client has.
+		delete(r.Header, name)
+		if v := whole.Header[name]; v != nil {
+			r.Header[name] = v
+		}
+	}
 	for _, name := range []string{"Authorization", "X-Ms-Origin"} {
 		if v := whole.Header[name]; v != nil {
 			r.Header[name] = v

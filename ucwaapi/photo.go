@@ -47,7 +47,7 @@ func (s *Server) photoOf(k *call, address string) error {
 		width, _ := strconv.Atoi(m[2])
 		px = min(height, width)
 	}
-	photo, err := s.gateway.Photo(k.Request().Context(), address, px)
+	photo, err := s.gateway.Photo(k.Request().Context(), k.principal, address, px)
 	if err != nil {
 		return err
 	}

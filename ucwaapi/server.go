@@ -200,6 +200,11 @@ func (s *Server) refuse(c echo.Context, err error) error {
 			RetryAfter: signin.UnavailableRetryAfter, Err: err,
 		}
 	}
+	var no signin.ErrForbidden
+	if errors.As(err, &no) {
+		signin.SetDiagnostics(c.Response().Header(), no.Diagnostics, s.origin.of(c.Request()))
+		return &gateway.Error{Reason: gateway.Forbidden, Message: no.Diagnostics.Reason, Err: err}
+	}
 	s.header.common(c.Response().Header())
 	s.signIn.Challenge(c.Response(), c.Request(), s.origin.of(c.Request()), signin.DiagnosticsFor(err))
 	return nil

@@ -7,15 +7,18 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/cmd/ucwagate/internal/listen"
 	"ucwagate/cmd/ucwagate/internal/metrics"
 	"ucwagate/cmd/ucwagate/internal/ops"
 	"ucwagate/gateway"
@@ -26,6 +29,7 @@ import (
 	"ucwagate/mapping"
 	"ucwagate/ucwaapi"
 	"ucwagate/ucwaapi/signin"
+	"ucwagate/ucwaapi/signin/policy"
 )
 
 // App is a gateway, built but not necessarily running.
@@ -42,8 +46,11 @@ type App struct {
 
 	metrics      *metrics.Metrics
 	problems     *ops.Errors
+	policy       *policy.Policy
+	tls          *tls.Config // nil: plain HTTP
 	ops          *ops.Server
 	internalAddr net.Addr // nil without an internal listener
+	redirectAddr net.Addr // nil without a redirecting listener
 	// cleanups run last in, first out.
 	cleanups []cleanup
 }
@@ -63,6 +70,9 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 			err = errors.Join(err, a.Stop(context.Background()))
 		}
 	}()
+	if a.policy, err = accessPolicy(cfg); err != nil {
+		return nil, err
+	}
 	signIn, err := a.signIn()
 	if err != nil {
 		return nil, err
@@ -78,7 +88,10 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("building the UCWA server: %w", err)
 	}
-	a.handler = hooks(a.tenants, a.handler)
+	if err = a.openTLS(); err != nil {
+		return nil, err
+	}
+	a.handler = hooks(a.tenants, signIn.Handler(a.handler))
 	if err = a.internal(); err != nil {
 		return nil, err
 	}
@@ -98,14 +111,17 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.domain.Start(context.WithoutCancel(ctx))
 	a.onStop("gateway", func(context.Context) error { a.domain.Close(); return nil })
-	// Parked P-GETs are quiet for minutes; probing thousands of them every 15 s,
-	// as is Go's default, would be most of the traffic.
-	l, err := (&net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle}}).Listen(ctx, "tcp", a.cfg.Server.Listen)
+	l, err := listen.Open(ctx, a.cfg.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("opening the listener: %w", err)
 	}
 	a.addr = l.Addr()
 	a.server = newServer(a.handler, a.log)
+	a.server.ConnContext = signin.ConnContext(a.peer())
+	a.server.TLSConfig = a.tls
+	if err := a.redirect(ctx); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	a.onStop("listener", func(ctx context.Context) error {
 		// Whoever distributes requests sees first that there shall be no new ones.
 		a.ops.Drain()
@@ -122,7 +138,13 @@ func (a *App) Start(ctx context.Context) error {
 		}
 		return nil
 	})
-	go func() { a.served <- a.server.Serve(l) }()
+	go func() {
+		if a.tls != nil {
+			a.served <- a.server.ServeTLS(l, "", "")
+		} else {
+			a.served <- a.server.Serve(l)
+		}
+	}()
 	a.ops.Started()
 	a.log.InfoContext(ctx, "listening", "address", a.addr.String())
 	return nil
@@ -141,7 +163,12 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 func (a *App) Handler() http.Handler { return a.handler }
 
 // URL returns where Start listens, as a client on this machine writes it.
-func (a *App) URL() string { return urlOf(a.addr) }
+func (a *App) URL() string {
+	if a.tls != nil {
+		return "https" + strings.TrimPrefix(urlOf(a.addr), "http")
+	}
+	return urlOf(a.addr)
+}
 
 // InternalURL is URL for the internal listener; empty if there is none.
 func (a *App) InternalURL() string {
@@ -152,6 +179,9 @@ func (a *App) InternalURL() string {
 }
 
 func urlOf(addr net.Addr) string {
+	if addr.Network() == "unix" {
+		return listen.UnixPrefix + addr.String()
+	}
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return ""
@@ -188,41 +218,8 @@ func (a *App) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// keepAliveIdle is how long a connection is quiet before it is probed.
-const keepAliveIdle = 75 * time.Second
-
 func (a *App) onStop(name string, run func(context.Context) error) {
 	a.cleanups = append(a.cleanups, cleanup{name, run})
-}
-
-func (a *App) signIn() (*signin.Authenticator, error) {
-	keys, err := a.cfg.SignIn.Keys()
-	if err != nil {
-		return nil, err
-	}
-	o := signin.Options{Clock: a.clock, Logger: a.log, ClientAddress: ucwaapi.ClientAddress(a.cfg.Server.TrustedProxies)}
-	if o.Tickets, err = signin.NewTickets(keys, a.cfg.SignIn.TicketLifetime, a.clock); err != nil {
-		return nil, fmt.Errorf("building web tickets: %w", err)
-	}
-	if o.Photos, err = signin.NewPhotoTickets(keys, a.clock); err != nil {
-		return nil, fmt.Errorf("building cookies for photos: %w", err)
-	}
-	if a.cfg.SignIn.Htpasswd != "" {
-		var domains []string
-		for _, t := range a.cfg.Tenants {
-			domains = append(domains, t.Domains...)
-		}
-		if o.Passwords, err = signin.OpenHtpasswd(a.cfg.SignIn.Htpasswd, domains...); err != nil {
-			return nil, err
-		}
-		o.Attempts = signin.NewAttempts(a.cfg.SignIn.AttemptsPerMinute, a.clock)
-	}
-	if len(a.cfg.SignIn.Entra.Audiences) > 0 {
-		if o.Entra, err = a.entra(); err != nil {
-			return nil, err
-		}
-	}
-	return signin.New(o)
 }
 
 func (a *App) gateway() (*gateway.Gateway, error) {
@@ -247,6 +244,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		Limits: gateway.Limits{
 			ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts, Session: a.sessionLimits(),
 		},
+		Access:   access{a.policy},
 		ReadOnly: !a.cfg.Presence.Publish, NoPhotos: !a.cfg.Photos.Enabled,
 		RosterInterval: a.cfg.Contacts.TTL,
 	}

@@ -2,11 +2,9 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"ucwagate/cmd/ucwagate/internal/config"
@@ -18,7 +16,6 @@ import (
 	"ucwagate/graphsrc/notify"
 	"ucwagate/graphsrc/syncfile"
 	"ucwagate/graphsrc/units"
-	"ucwagate/ucwaapi/signin"
 )
 
 // Tenant is what speaks to Graph for one tenant.
@@ -151,34 +148,6 @@ func credentialOf(c config.Credential) (msgraph.Credential, error) {
 		out.CertificatePassword = string(password)
 	}
 	return out, err
-}
-
-// entra accepts access tokens of every configured tenant.
-func (a *App) entra() (*signin.Entra, error) {
-	first := a.cfg.Tenants[0]
-	o := signin.EntraConfig{
-		Authority: authorityOf(first), Audiences: a.cfg.SignIn.Entra.Audiences,
-		// Zero would mean the default there; here it means none.
-		ClockSkew: max(a.cfg.SignIn.Entra.ClockSkew, time.Nanosecond), Clock: a.clock,
-	}
-	roots, err := first.RootCAs()
-	if err != nil {
-		return nil, err
-	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if roots != nil {
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	}
-	o.HTTPClient = &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	for _, t := range a.cfg.Tenants {
-		if authorityOf(t) != o.Authority {
-			return nil, fmt.Errorf("tenants %s and %s are in different clouds; Entra sign-in needs one authority", first.Name, t.Name)
-		}
-		if !slices.Contains(o.TenantIDs, t.TenantID) {
-			o.TenantIDs = append(o.TenantIDs, t.TenantID)
-		}
-	}
-	return signin.NewEntra(o)
 }
 
 func authorityOf(t config.Tenant) string {

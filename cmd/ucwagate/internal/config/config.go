@@ -15,7 +15,8 @@ import (
 type Config struct {
 	Server        Server        `key:"server" doc:"The HTTP side, and what the gateway calls itself."`
 	Internal      Internal      `key:"internal" doc:"A listener for operators: health, metrics and a status page. It shows no personal data and asks nobody who they are: keep it away from strangers."`
-	SignIn        SignIn        `key:"signin" doc:"Who may sign in. At least one of htpasswd and entra.audiences must be set, or nobody could."`
+	SignIn        SignIn        `key:"signin" doc:"How users prove who they are. At least one way must be set, or nobody could sign in; several may be."`
+	Access        Access        `key:"access" doc:"Who may sign in, publish, and read whom. An entry is an address, a domain, *.domain for those below it, group:name, or * for everybody. What is refused is answered 403."`
 	Tenants       []Tenant      `key:"tenants" doc:"The Microsoft Entra tenants served, at least one. The domain of an address picks its tenant."`
 	Presence      Presence      `key:"presence" doc:"How presence is read, kept and shown."`
 	Directory     Directory     `key:"directory" doc:"How addresses become users."`
@@ -28,7 +29,10 @@ type Config struct {
 
 // Server is the HTTP side.
 type Server struct {
-	Listen         string         `key:"listen" format:"listen" doc:"Address and port to listen on. An empty host means every interface, port 0 any free port."`
+	Listen         string         `key:"listen" format:"listen_or_socket" doc:"Address and port to listen on, or unix:/path of a socket. An empty host means every interface, port 0 any free port."`
+	CertFile       string         `key:"certificate_file" format:"file" doc:"PEM file of the certificate chain; with key_file the listener speaks HTTPS. Both are read again when they change."`
+	KeyFile        string         `key:"key_file" format:"file" doc:"PEM file of the private key of certificate_file."`
+	RedirectListen string         `key:"redirect_listen" format:"listen" doc:"Address and port of a plain HTTP listener that sends everybody to HTTPS. Empty: none."`
 	PublicURL      string         `key:"public_url" format:"origin" doc:"Scheme and host that clients use, such as https://ucwa.example.com, without a path. When set, every absolute href uses it; when empty, the host of the request."`
 	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Addresses or CIDR networks of the reverse proxies whose X-Forwarded-Host and X-Forwarded-Proto are believed. Empty: nobody's."`
 	AllowedOrigins []string       `key:"allowed_origins" format:"origin" doc:"Origins (scheme, host, port) of the web pages that may use the gateway, such as https://intranet.example.com. Empty: none but pages of the gateway's own host; programs that are no web pages are not affected."`
@@ -52,6 +56,14 @@ type SignIn struct {
 	TicketKeys        []Secret      `key:"ticket_keys" doc:"One or two base64 keys of at least 32 bytes that sign web tickets: the first signs, both verify. Empty, and no ticket_keys_file: a key is made at start, so tickets end with the process and are good at one replica only."`
 	TicketKeysFile    string        `key:"ticket_keys_file" format:"file" doc:"The same keys in a file, one per line; in place of ticket_keys."`
 	AttemptsPerMinute int           `key:"attempts_per_minute" min:"1" max:"1000" doc:"Password attempts admitted per minute for one account, and for one client address."`
+	DefaultDomain     string        `key:"default_domain" format:"domain" doc:"Domain of names that come without one, from the command, the callback, the proxy or a certificate. Empty: such names are refused."`
+	DomainTable       []string      `key:"domain_table" format:"domain_entry" doc:"Domains of names such as CONTOSO\\ana, as CONTOSO=contoso.com."`
+	PortableTickets   bool          `key:"portable_tickets" doc:"A web ticket given for the identity of a connection (proxy, certificates, fixed) is good over other connections too: for a proxy that states its users to the token service alone."`
+	Command           Command       `key:"command" doc:"A program that checks passwords: name and password on its standard input, exit status 0 if they are right."`
+	Callback          Callback      `key:"callback" doc:"A web service that checks passwords."`
+	Proxy             Proxy         `key:"proxy" doc:"A reverse proxy that signs users in and states who they are in a header."`
+	Certificates      Certificates  `key:"certificates" doc:"Users who show a certificate (mutual TLS); needs server.certificate_file."`
+	Fixed             Fixed         `key:"fixed" doc:"One identity for every request, for a sidecar: whoever reaches the listener is that user. server.listen must be a loopback address or a socket."`
 	Entra             Entra         `key:"entra" doc:"Access tokens of Entra ID as bearer tokens."`
 }
 
@@ -59,6 +71,63 @@ type SignIn struct {
 type Entra struct {
 	Audiences []string      `key:"audiences" format:"word" doc:"Values accepted as the audience (aud) of an access token, such as api://0000-… or a client id. Empty: Entra tokens are not accepted."`
 	ClockSkew time.Duration `key:"clock_skew" min:"0s" max:"10m" doc:"How far the clocks of Entra ID and of the gateway may differ."`
+	Scopes    []string      `key:"scopes" format:"word" doc:"Delegated permissions (scp) of which a user's token must have one. Name one: it also keeps out ID tokens, which are not for the gateway."`
+	Roles     []string      `key:"roles" format:"word" doc:"App roles (roles) of which a token must have one. Empty: none is needed."`
+	Apps      []string      `key:"applications" format:"app_entry" doc:"Applications that may sign in without a user, each with the address as which it does: application id=address."`
+}
+
+// Command is a program that checks passwords.
+type Command struct {
+	Argv        []string      `key:"argv" doc:"The program, by its absolute path, and its arguments; no shell. Empty: no program."`
+	Format      string        `key:"format" oneof:"lines,json" doc:"What it reads: two lines, or a JSON object with user and password."`
+	TimeLimit   time.Duration `key:"time_limit" min:"100ms" max:"30s" doc:"How long a check may take."`
+	Concurrency int           `key:"concurrency" min:"1" max:"256" doc:"How many run at a time."`
+	Remember    time.Duration `key:"remember" min:"0s" max:"1m" doc:"How long a right password is not asked for again."`
+}
+
+// Callback is a web service that checks passwords.
+type Callback struct {
+	URL               string        `key:"url" format:"callback" doc:"Where user and password are posted: https, or http on a loopback address. 2xx is right, 401 and 403 are wrong. Empty: none."`
+	Format            string        `key:"format" oneof:"json,form" doc:"What is posted."`
+	AuthorizationFile string        `key:"authorization_file" format:"file" doc:"File that holds the value of the header Authorization with which the gateway proves who it is. Empty: none is sent."`
+	TimeLimit         time.Duration `key:"time_limit" min:"100ms" max:"30s" doc:"How long a check may take."`
+	Concurrency       int           `key:"concurrency" min:"1" max:"256" doc:"How many are under way at a time."`
+	Remember          time.Duration `key:"remember" min:"0s" max:"1m" doc:"How long a right password is not asked for again."`
+}
+
+// Proxy is a reverse proxy that signs users in.
+type Proxy struct {
+	Headers       []string       `key:"headers" format:"word" doc:"Headers that carry the user's name, such as X-Forwarded-User. All their spellings are removed from every request of anybody else. Empty: no proxy is believed."`
+	NameHeader    string         `key:"name_header" format:"word" doc:"Header with the display name. Empty: none."`
+	Trusted       []netip.Prefix `key:"trusted" doc:"Addresses or CIDR networks of the proxies: of the connection itself, whatever headers say. Required with headers, unless trusted_socket is true."`
+	TrustedSocket bool           `key:"trusted_socket" doc:"Believe whoever connects to the unix socket of server.listen."`
+}
+
+// Certificates is sign-in by client certificate.
+type Certificates struct {
+	CAFile       string   `key:"ca_file" format:"file" doc:"PEM file of the authorities whose client certificates are accepted. Empty: certificates are not asked for."`
+	Fields       []string `key:"fields" format:"certificate_field" doc:"Where the user's name is, in this order: email, upn, cn."`
+	Fingerprints []string `key:"fingerprints" format:"fingerprint_entry" doc:"Users of single certificates: SHA-256 fingerprint=address."`
+	Issuers      []string `key:"issuers" format:"fingerprint" doc:"SHA-256 fingerprints of the authorities that may name users. Empty: all of ca_file."`
+}
+
+// Fixed is one identity for everybody.
+type Fixed struct {
+	Address string   `key:"address" format:"address" doc:"The user's address. Empty: nobody is signed in this way."`
+	Name    string   `key:"name" doc:"The display name."`
+	Hosts   []string `key:"hosts" format:"host" doc:"Host names that requests may name besides localhost and loopback addresses."`
+}
+
+// Access says who may do what. Entries are an address, a domain, *.domain for
+// those below it, group:name, or * for everybody.
+type Access struct {
+	SignInAllow  []string `key:"sign_in_allow" doc:"Who may sign in. Empty: everybody of the tenants' domains."`
+	SignInDeny   []string `key:"sign_in_deny" doc:"Who may not, whatever sign_in_allow says."`
+	PublishAllow []string `key:"publish_allow" doc:"Who may set their presence, note and location, of those who may sign in. Empty: everybody."`
+	PublishDeny  []string `key:"publish_deny" doc:"Who may not, whatever publish_allow says."`
+	Read         []string `key:"read" format:"read_rule" doc:"Who may read whom: allow READERS > PEOPLE, or deny READERS > PEOPLE, with spaces between entries. Readers named by an allow rule may read nobody else; deny goes before allow. Everybody may read themselves."`
+	ReadNobody   bool     `key:"read_nobody" doc:"Refuse what no rule of read allows."`
+	Groups       []string `key:"groups" format:"group_entry" doc:"Files of groups, name=path, with an address or a domain a line."`
 }
 
 // Tenant is one Entra tenant with its domains, its credential and its share of

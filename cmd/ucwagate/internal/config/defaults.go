@@ -45,6 +45,8 @@ func Default() Config {
 			TicketLifetime:    defaultTicketLifetime,
 			AttemptsPerMinute: 10,
 			Entra:             Entra{ClockSkew: 2 * time.Minute},
+			Command:           Command{Format: "lines", TimeLimit: 5 * time.Second, Concurrency: 4},
+			Callback:          Callback{Format: "json", TimeLimit: 5 * time.Second, Concurrency: 4},
 		},
 		Presence: Presence{
 			Refresh:             defaultRefresh,

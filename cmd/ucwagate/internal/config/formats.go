@@ -25,6 +25,19 @@ var formats = map[string]func(string) (string, error){
 	"graph":     readGraphURL,
 	"authority": readAuthority,
 	"hook":      readHook,
+
+	"listen_or_socket":  readListenOrSocket,
+	"callback":          readCallback,
+	"address":           readAddress,
+	"app_entry":         entry("application id", readGUID, readAddress),
+	"domain_entry":      entry("NetBIOS domain", readToken, readDomain),
+	"group_entry":       entry("name", readLabel, readAbsolute),
+	"fingerprint":       readFingerprint,
+	"fingerprint_entry": entry("fingerprint", readFingerprint, readAddress),
+	"certificate_field": func(text string) (string, error) {
+		return readWord(text, []string{"email", "upn", "cn"}, "must be email, upn or cn")
+	},
+	"read_rule": readReadRule,
 	"file":      func(text string) (string, error) { return text, nil }, // opened later, by the rules
 	"path":      func(text string) (string, error) { return text, nil }, // of a file that may be missing
 }

@@ -115,7 +115,7 @@ func TestWithoutFileOrVariablesThereIsNoTenantAndNoSignIn(t *testing.T) {
 	t.Parallel()
 	_, err := Load("", nil)
 	require.EqualError(t, err, strings.Join([]string{
-		"signin: nobody could sign in; set htpasswd or entra.audiences (UCWAGATE_SIGNIN_HTPASSWD or UCWAGATE_SIGNIN_ENTRA_AUDIENCES)",
+		"signin: nobody could sign in; set htpasswd, command, callback, entra.audiences, proxy, certificates or fixed (UCWAGATE_SIGNIN_HTPASSWD, for one)",
 		"tenants: is required: at least one tenant, in the file or by UCWAGATE_TENANTS_0_NAME and the like",
 	}, "\n"))
 }

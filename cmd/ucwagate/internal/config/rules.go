@@ -28,7 +28,9 @@ type rules struct {
 }
 
 func (r *rules) check() {
+	r.checkServer()
 	r.checkSignIn()
+	r.checkTransports()
 	r.checkTenants()
 	r.checkPresence()
 	r.readable("contacts.pinned_file", r.config.Contacts.PinnedFile)
@@ -68,9 +70,17 @@ func (r *rules) wrong(path, format string, args ...any) {
 
 func (r *rules) checkSignIn() {
 	s := r.config.SignIn
-	if r.ok("signin.htpasswd", "signin.entra.audiences") && s.Htpasswd == "" && len(s.Entra.Audiences) == 0 {
-		r.wrong("signin", "nobody could sign in; set htpasswd or entra.audiences (%s or %s)",
-			envName("signin.htpasswd"), envName("signin.entra.audiences"))
+	none := s.Htpasswd == "" && len(s.Entra.Audiences) == 0 && len(s.Command.Argv) == 0 && s.Callback.URL == "" &&
+		len(s.Proxy.Headers) == 0 && s.Certificates.CAFile == "" && s.Fixed.Address == ""
+	if none && r.ok("signin.htpasswd", "signin.entra.audiences", "signin.command.argv", "signin.callback.url",
+		"signin.proxy.headers", "signin.certificates.ca_file", "signin.fixed.address") {
+		r.wrong("signin", "nobody could sign in; set htpasswd, command, callback, entra.audiences, proxy, certificates or fixed (%s, for one)",
+			envName("signin.htpasswd"))
+	}
+	r.readable("signin.callback.authorization_file", s.Callback.AuthorizationFile)
+	r.readable("signin.certificates.ca_file", s.Certificates.CAFile)
+	if argv := s.Command.Argv; len(argv) > 0 && r.ok("signin.command.argv") && !filepath.IsAbs(argv[0]) {
+		r.wrong("signin.command.argv", "must begin with the absolute path of a program, not %s", quote(argv[0]))
 	}
 	r.readable("signin.htpasswd", s.Htpasswd)
 	r.unique("signin.entra.audiences", s.Entra.Audiences)

@@ -30,7 +30,7 @@ func (o *option) read(text string) (string, error) {
 // the user part and the query of a URL may.
 func (o *option) withValue(err error, text string) error {
 	switch {
-	case o.Secret, o.format == "origin", o.format == "graph", o.format == "authority":
+	case o.Secret, o.format == "origin", o.format == "graph", o.format == "authority", o.format == "callback", o.format == "hook":
 		return err
 	}
 	return fmt.Errorf("%w, not %s", err, quote(text))

@@ -1,0 +1,52 @@
+package config
+
+import (
+	"net"
+	"strings"
+)
+
+// checkServer wants the listener to be what it says.
+func (r *rules) checkServer() {
+	s := r.config.Server
+	const cert, key, redirect = "server.certificate_file", "server.key_file", "server.redirect_listen"
+	if !r.ok(cert, key, redirect) {
+		return
+	}
+	switch {
+	case s.CertFile != "" && s.KeyFile == "":
+		r.wrong(key, "is required with certificate_file")
+	case s.CertFile == "" && s.KeyFile != "":
+		r.wrong(cert, "is required with key_file")
+	case s.CertFile == "" && s.RedirectListen != "":
+		r.wrong(redirect, "has no effect without certificate_file: there is no HTTPS to send clients to")
+	}
+	r.readable(cert, s.CertFile)
+	r.readable(key, s.KeyFile)
+}
+
+// checkTransports wants what makes an identity of a connection worth believing.
+func (r *rules) checkTransports() {
+	s, listen := r.config.SignIn, r.config.Server.Listen
+	socket := strings.HasPrefix(listen, socketPrefix)
+	if at := "signin.proxy"; len(s.Proxy.Headers) > 0 && r.ok(at, "server.listen") {
+		if len(s.Proxy.Trusted) == 0 && !s.Proxy.TrustedSocket {
+			r.wrong(at+".trusted", "is required with headers: anybody could state who they are (%s)", envName(at+".trusted"))
+		}
+		if s.Proxy.TrustedSocket && !socket {
+			r.wrong(at+".trusted_socket", "needs a socket: server.listen is %s", quote(listen))
+		}
+	}
+	if at := "signin.certificates"; s.Certificates.CAFile != "" && r.ok(at, "server.certificate_file") {
+		if r.config.Server.CertFile == "" {
+			r.wrong(at+".ca_file", "needs server.certificate_file: only HTTPS has client certificates")
+		}
+		if len(s.Certificates.Fields)+len(s.Certificates.Fingerprints) == 0 {
+			r.wrong(at+".fields", "is required with ca_file, or fingerprints: nothing says who a certificate is (%s)", envName(at+".fields"))
+		}
+	}
+	if at := "signin.fixed.address"; s.Fixed.Address != "" && r.ok(at, "server.listen") && !socket {
+		if host, _, err := net.SplitHostPort(listen); err != nil || !isLoopback(host) {
+			r.wrong(at, "needs server.listen to be a loopback address or a socket, not %s: everybody who reaches it would be that user", quote(listen))
+		}
+	}
+}

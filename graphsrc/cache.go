@@ -22,6 +22,11 @@ const (
 	holdSweeps = 2
 	// maxQuarantine bounds how long an id that Graph refuses is left alone.
 	maxQuarantine = 10 * time.Minute
+	// settleTime is how long Graph may say the old and the new of somebody who
+	// has just changed: the longest it takes to notify.
+	//
+	// Source: https://learn.microsoft.com/en-us/graph/change-notifications-overview
+	settleTime = time.Minute
 	// askedAgain is how long somebody who was asked for is not noted again.
 	askedAgain = time.Minute
 	// firstSecond is the second of the cache's epoch, so that 0 is long before.
@@ -53,6 +58,7 @@ type record struct {
 	outdated          bool  // the person has said something since; see expire
 	covered           bool  // changes are notified; see push.go
 	pushed            bool  // words are from a notification that no reading has confirmed
+	doubted           bool  // the last answer was not believed
 	tier              tier  // as of the last answer
 	// changedAt is when the words last changed, see second. Nothing is known of
 	// the time before the first reading: it counts as long enough not to be hot.
@@ -233,9 +239,18 @@ func (c *cache) tierOf(sl *slot, second uint32) tier {
 	if !sl.rec.known {
 		return tierNormal
 	}
-	if sl.rec.covered && !sl.rec.pushed {
+	if sl.rec.covered {
+		// What is to be confirmed, or was not believed, is read again soon.
+		if sl.rec.pushed || sl.rec.doubted {
+			return tierHot
+		}
 		return tierPushed
 	}
+	return c.tierUncovered(sl, second)
+}
+
+// tierUncovered is the tier somebody is in, or would be if they were not covered.
+func (c *cache) tierUncovered(sl *slot, second uint32) tier {
 	last := max(sl.rec.changedAt, sl.asked.Load())
 	// An interactive question may be noted with a later clock than ours.
 	idle := time.Duration(second-min(last, second)) * time.Second
@@ -258,7 +273,8 @@ func (c *cache) paced(p *plan) {
 // differ (a person never read before differs).
 //
 //   - An older sequence number is not believed, except the third time in a row.
-//   - Words under the number known before a notification are older than it.
+//   - Words under the number known before a notification are older than it, the
+//     first time and soon after it.
 //   - PresenceUnknown does not replace a good presence of the last interval
 //     (see hold), so that a hiccup of the service does not flicker.
 //   - refused marks an id that Graph will not answer for: each time in a row
@@ -279,7 +295,7 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (befor
 		r.strikes = 0
 	}
 	c.suspects.Add(suspect(r) - suspect(&before))
-	if c.believe(r, p.Sequence, &w, refused) {
+	if r.doubted = !c.believe(r, p.Sequence, &w, refused); !r.doubted {
 		changed = c.replace(r, p, &w, at)
 	}
 	r.tier = c.tierOf(sl, c.second(at))
@@ -292,13 +308,13 @@ func (c *cache) believe(r *record, sequence string, w *words, refused bool) bool
 	if !r.known {
 		return true
 	}
-	late := r.pushed && sequence != "" && sequence == r.sequence && !r.words.sameState(w)
-	if (late || older(sequence, r.sequence)) && r.regressions+1 < regressLimit {
+	since := time.Duration(r.checkedAt - r.readAt)
+	late := r.pushed && sequence != "" && sequence == r.sequence && !r.words.sameState(w) && since < settleTime && r.regressions == 0
+	if late || older(sequence, r.sequence) && r.regressions+1 < regressLimit {
 		r.regressions++
 		c.stats.regressions.Add(1)
 		return false
 	}
-	since := time.Duration(r.checkedAt - r.readAt)
 	if refused && !r.words.unknown() && since < c.stale {
 		r.strikes = 1
 		return false
@@ -339,7 +355,11 @@ func suspect(r *record) int64 {
 // one interval apart, so that exactly one unknown answer is held back: those of
 // a watched person come when the tier is due, a little early or late.
 func (c *cache) hold(r *record) time.Duration {
-	if pace := time.Duration(c.paces[r.tier].Load()); r.watched && pace > 0 {
+	t := r.tier
+	if r.covered {
+		t = tierHot // an answer that is held back is followed by another one soon
+	}
+	if pace := time.Duration(c.paces[t].Load()); r.watched && pace > 0 {
 		return slack(pace)
 	}
 	return holdSweeps * c.fresh

@@ -111,6 +111,7 @@ type waiter struct {
 	deadline time.Time
 	client   string
 	lane     budget.Lane // the one asked in
+	settling bool        // waits for no answer, only for one not to be about to be applied
 }
 
 func (c *coalescer) init() {

@@ -167,7 +167,11 @@ func (p *publisher) look(ctx context.Context) error {
 //
 // An answer that is being applied at this moment is waited for: were the next
 // one asked for already, two of them could be reported in the wrong order.
-func (c *coalescer) outdate(k userKey) {
+func (c *coalescer) outdate(k userKey) { c.discard(k, true) }
+
+// discard is outdate for what a request under way will say, and for what is known
+// if expire is set.
+func (c *coalescer) discard(k userKey, expire bool) {
 	for {
 		c.mu.Lock()
 		one := c.calls[k]
@@ -175,11 +179,13 @@ func (c *coalescer) outdate(k userKey) {
 			if one != nil && !one.queued {
 				c.supersede(one)
 			}
-			c.cache.expire(k)
+			if expire {
+				c.cache.expire(k)
+			}
 			c.mu.Unlock()
 			return
 		}
-		w := &waiter{pending: 1, done: make(chan struct{})}
+		w := &waiter{pending: 1, done: make(chan struct{}), settling: true}
 		one.waiters = append(one.waiters, asker{waiter: w})
 		c.mu.Unlock()
 		<-w.done

@@ -1,10 +1,12 @@
 package graphsrc
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unique"
 
+	"ucwagate/graphsrc/budget"
 	"ucwagate/mapping"
 )
 
@@ -13,7 +15,10 @@ import (
 // Options.SafetyNet. A notification tells availability and activity and nothing
 // else, so notes and locations of covered people may be as old as that.
 //
-// What was notified is confirmed by a reading at the person's turn among the hot
+// A notification usually has no number that says which of two is newer. So it
+// counts as newer than what is known, unless that has just changed: then a reading
+// decides, as notifications come twice and overtake each other. What was notified
+// without a number is confirmed by a reading at the person's turn among the hot
 // ones, which also brings what a notification leaves out.
 
 // OnMissed sets the function that hears of covered people of whom a reading has
@@ -33,11 +38,13 @@ func (s *Source) miss(ids []string) {
 	}
 }
 
-// Watched returns up to limit ids of watched people, those first whom somebody
-// asked for or who changed of late, the quiet ones last. It looks at everybody
-// watched: some milliseconds for 100,000.
+// Watched returns up to limit ids of watched people: those who are covered, those
+// whom somebody asked for or who changed of late, others, and at last the quiet
+// ones, of whom the covered are first. So who is covered stays among the first until
+// nothing has happened to them for long. It looks at everybody watched: some
+// milliseconds for 100,000.
 func (s *Source) Watched(limit int) []string {
-	keys := s.watch.favourites(limit)
+	keys := s.watch.favourites(limit, s.clk.Now())
 	ids := make([]string, len(keys))
 	for i, k := range keys {
 		ids[i] = k.String()
@@ -57,11 +64,16 @@ func (s *Source) Uncover(ids []string) {
 	s.eachKey(ids, func(keys []userKey, now time.Time) { s.watch.cover(keys, false, now) })
 }
 
-// Reread has watched people read at once, in the first-look lane.
+// Reread has watched people read at once, in the first-look lane, by requests that
+// leave from now on: what one under way says of them may be too old.
 func (s *Source) Reread(ids []string) {
 	look := false
 	s.eachKey(ids, func(keys []userKey, now time.Time) {
 		for _, k := range keys {
+			if !s.watch.has(k) {
+				continue
+			}
+			s.coalescer.discard(k, false)
 			if s.watch.urge(k, now) {
 				look = true
 			}
@@ -82,7 +94,6 @@ func (s *Source) Apply(c PresenceChange) {
 	}
 	s.counters.notified.Add(1)
 	if c.Availability == "" || c.Activity == "" || !s.coalescer.push(k, &c) {
-		s.coalescer.outdate(k)
 		s.Reread([]string{strings.ToLower(c.ID)})
 	}
 }
@@ -125,7 +136,7 @@ func (c *coalescer) intercept(k userKey) *call {
 		}
 		was := c.calls[k]
 		if was == nil || !was.settling {
-			one := &call{key: k, settling: true}
+			one := &call{key: k, settling: true, lane: budget.FirstLook}
 			if was != nil {
 				if was.queued {
 					c.dequeue(was)
@@ -137,7 +148,7 @@ func (c *coalescer) intercept(k userKey) *call {
 			c.mu.Unlock()
 			return one
 		}
-		w := &waiter{pending: 1, done: make(chan struct{})}
+		w := &waiter{pending: 1, done: make(chan struct{}), settling: true}
 		was.waiters = append(was.waiters, asker{waiter: w})
 		c.mu.Unlock()
 		<-w.done
@@ -148,12 +159,24 @@ func (c *coalescer) intercept(k userKey) *call {
 // mu.
 func (c *coalescer) askAgain(one *call) {
 	one.settling = false
+	kept := one.waiters[:0]
+	for _, w := range one.waiters {
+		if !w.settling {
+			kept = append(kept, w)
+			continue
+		}
+		if w.pending--; w.pending == 0 {
+			close(w.done)
+		}
+	}
+	one.waiters = kept
 	c.supersede(one)
 }
 
 // push applies a notification to what is known of a watched person. It is not ok
-// where nothing is known, or the person has said something since, or the
-// notification says that nothing is known: then a reading must tell.
+// where nothing is known, or the person has said something since or has just
+// changed, or the notification is older or says that nothing is known: then a
+// reading must tell.
 func (c *cache) push(k userKey, p *PresenceChange, at time.Time) (before, after record, changed, ok bool) {
 	s := c.shard(k)
 	s.mu.Lock()
@@ -172,9 +195,13 @@ func (c *cache) push(k userKey, p *PresenceChange, at time.Time) (before, after 
 	}
 	if older(p.Sequence, r.sequence) {
 		c.stats.regressions.Add(1)
-		return before, before, false, true
+		return before, before, false, false
 	}
-	if changed = !r.words.sameState(&w); changed {
+	changed = !r.words.sameState(&w)
+	if changed && p.Sequence == "" && c.second(at)-r.changedAt < uint32(settleTime/time.Second) {
+		return before, before, false, false
+	}
+	if changed {
 		r.words, r.changedAt = w, c.second(at)
 		r.pushed = true
 		c.stats.changes.Add(1)
@@ -182,7 +209,7 @@ func (c *cache) push(k userKey, p *PresenceChange, at time.Time) (before, after 
 	if p.Sequence != "" {
 		r.sequence, r.pushed = p.Sequence, false
 	}
-	r.readAt, r.regressions = int64(at.Sub(c.epoch)), 0
+	r.readAt, r.regressions, r.doubted = int64(at.Sub(c.epoch)), 0, false
 	if mapping.Active(w.unpack()) {
 		r.lastActive = at.UnixNano()
 	}
@@ -227,19 +254,45 @@ func (w *watchlist) has(k userKey) bool {
 	return ok
 }
 
-// favourites returns up to limit people, hot ones first and quiet ones last.
-func (w *watchlist) favourites(limit int) []userKey {
+// favourites returns up to limit people in the order of Source.Watched.
+func (w *watchlist) favourites(limit int, now time.Time) []userKey {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	keys := make([]userKey, 0, min(limit, len(w.index)))
-	for _, t := range [allTiers]tier{tierHot, tierPushed, tierNormal, tierQuiet} {
-		for i := 1; i < len(w.people) && w.tiers[t] > 0 && len(keys) < limit; i++ {
-			if p := &w.people[i]; p.watchers > 0 && p.tier == t {
-				keys = append(keys, p.key)
-			}
+	const covered, quietCovered = 0, 3
+	var ranks [5][]userKey
+	rank := [tierCount]int{tierHot: 1, tierNormal: 2, tierQuiet: 4}
+	for i := 1; i < len(w.people); i++ {
+		p := &w.people[i]
+		if p.watchers == 0 {
+			continue
+		}
+		t, ok := w.cache.coveredTier(p.key, now)
+		at := covered
+		switch {
+		case !ok:
+			at = rank[min(p.tier, tierQuiet)]
+		case t == tierQuiet:
+			at = quietCovered
+		}
+		if len(ranks[at]) < limit {
+			ranks[at] = append(ranks[at], p.key)
 		}
 	}
-	return keys
+	keys := slices.Concat(ranks[:]...)
+	return keys[:min(len(keys), limit)]
+}
+
+// coveredTier is the tier in which somebody covered would be otherwise; not ok for
+// others.
+func (c *cache) coveredTier(k userKey, now time.Time) (t tier, ok bool) {
+	s := c.shard(k)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i, found := s.index[k]
+	if !found || !s.slots[i].rec.covered {
+		return 0, false
+	}
+	return c.tierUncovered(&s.slots[i], c.second(now)), true
 }
 
 // cover notes whether changes of people are notified. Who is covered stays where

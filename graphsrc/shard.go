@@ -154,7 +154,7 @@ func (c *cache) unpin(k userKey) {
 	s.pinned--
 	s.swap(int(at), s.pinned)
 	r := &s.slots[s.pinned].rec
-	r.watched, r.covered, r.pushed = false, false, false
+	r.watched, r.covered, r.pushed, r.doubted = false, false, false, false
 	gone := s.pinned
 	if r.known {
 		if len(s.slots)-s.pinned <= s.limit {

@@ -95,7 +95,7 @@ func (s *Server) Front(handler http.Handler) (string, error) {
 
 func (s *Server) run(handler http.Handler, listener net.Listener, config *tls.Config) {
 	server := &http.Server{
-		Handler: handler, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second,
+		Handler: handler, TLSConfig: config.Clone(), ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.servers = append(s.servers, server)

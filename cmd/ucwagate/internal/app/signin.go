@@ -29,8 +29,10 @@ func (a *App) signIn() (*signin.Authenticator, error) {
 	o := signin.Options{
 		Clock: a.clock, Logger: a.log, ClientAddress: ucwaapi.ClientAddress(a.cfg.Server.TrustedProxies),
 		PortableTickets: c.PortableTickets, MaySignIn: a.policy.MaySignIn, OnSignIn: a.signedIn,
-		PseudonymKey: keys[0],
-		Attempts:     signin.NewAttempts(c.AttemptsPerMinute, a.clock),
+		Attempts: signin.NewAttempts(c.AttemptsPerMinute, a.clock),
+	}
+	if len(keys) > 0 {
+		o.PseudonymKey = keys[0]
 	}
 	if o.Tickets, err = signin.NewTickets(keys, c.TicketLifetime, a.clock); err != nil {
 		return nil, fmt.Errorf("building web tickets: %w", err)

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 
 	"ucwagate/cmd/ucwagate/internal/listen"
 )
@@ -75,12 +77,13 @@ func toHTTPS(publicURL, port string) http.Handler {
 		}
 		root := publicURL
 		if root == "" {
-			host := r.Host
-			if h, _, err := net.SplitHostPort(host); err == nil {
-				host = h
-			}
-			if port != "" && port != "443" {
+			// Hostname takes the brackets of an IPv6 address away.
+			host := (&url.URL{Host: r.Host}).Hostname()
+			switch {
+			case port != "" && port != "443":
 				host = net.JoinHostPort(host, port)
+			case strings.Contains(host, ":"):
+				host = "[" + host + "]"
 			}
 			root = "https://" + host
 		}

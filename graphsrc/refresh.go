@@ -200,9 +200,7 @@ func (r *refresher) step(ctx context.Context, p *plan) {
 		if err != nil && len(keys) < p.size() && len(keys) == 1 {
 			r.list.pass(keys[0], r.clk.Now())
 		}
-		if err != nil { // else everybody has been read
-			r.list.giveBack(keys)
-		}
+		r.list.giveBack(keys)
 		if ctx.Err() == nil {
 			r.learn(err)
 		}

@@ -98,8 +98,12 @@ func (c *helperSignInCommand) graph(t config.Tenant) (msgraph.Config, error) {
 // vacant is the first of a tenant's helper files in which nobody is signed in.
 func vacant(ctx context.Context, t config.Tenant) (string, error) {
 	for _, file := range t.Notifications.Helpers {
-		if info, err := delegated.Read(ctx, file); err != nil || info.Username == "" {
+		_, err := delegated.Read(ctx, file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return file, nil
+		case err != nil:
+			return "", fmt.Errorf("finding a file in which nobody is signed in: %s: %w", file, err)
 		}
 	}
 	if len(t.Notifications.Helpers) > 0 {

@@ -53,8 +53,9 @@ type account struct {
 	createdAt   time.Time // last create that Graph accepted
 	createAfter time.Time // pause after a death
 	signedOut   bool
-	inUse       bool // by another gateway
+	inUse       bool // by another gateway, or under another name by this one
 	signInTold  time.Time
+	twinTold    time.Time
 
 	// Trust.
 	distrust int // deaths, and probations failed, since trust was full
@@ -63,7 +64,10 @@ type account struct {
 
 	// Narrowing down whom Graph refuses.
 	proven   map[string]bool // people of creates that Graph accepted
-	suspects []string        // of whom at least one made it refuse
+	suspects []string        // of whom at least one may have made it refuse
+	control  bool            // the next create asks for none of them
+	cleared  bool            // such a one was accepted, so they are the reason
+	accused  string          // the last of them, barred if the next one is accepted
 
 	counts counts
 }
@@ -75,9 +79,10 @@ type counts struct {
 
 // refusal is a create that Graph called invalid.
 type refusal struct {
-	people []string
-	err    error
-	times  int // in a row
+	people    []string
+	err       error
+	unreached bool // the notification URL was not validated meanwhile
+	times     int  // in a row
 }
 
 func newAccount(a Account) *account {

@@ -86,7 +86,8 @@ func (m *Manager) forget(a *account) {
 }
 
 // tidy deletes what the account has under our URL: it is of an earlier process,
-// or of a create whose answer was lost. Other subscriptions are left alone.
+// or of a create whose answer was lost. Other subscriptions are left alone, and
+// so are those of another account here, which then is the same one.
 func (m *Manager) tidy(ctx context.Context, a *account) {
 	call, cancel := m.within(ctx, callTimeout)
 	defer cancel()
@@ -96,6 +97,14 @@ func (m *Manager) tidy(ctx context.Context, a *account) {
 		return
 	}
 	m.succeeded(a)
+	switch twin, unsure := m.twin(a, all); {
+	case unsure:
+		m.later(a, twinRetry)
+		return
+	case twin != nil:
+		m.shared(a, twin)
+		return
+	}
 	ours, err := m.sweep(call, a, all)
 	if err != nil {
 		m.failed(ctx, a, "deleting an old subscription", err)
@@ -128,7 +137,7 @@ func (m *Manager) tidy(ctx context.Context, a *account) {
 }
 
 // sweep deletes those of some subscriptions that are under our URL, and returns
-// how many there were.
+// how many there were. None may be another account's.
 func (m *Manager) sweep(ctx context.Context, a *account, all []graphsrc.Subscription) (int, error) {
 	n := 0
 	for _, s := range all {
@@ -153,7 +162,7 @@ func (m *Manager) create(ctx context.Context, a *account) {
 		m.failed(ctx, a, "reading the encryption key", err)
 		return
 	}
-	secret, asked := rand.Text(), m.clk.Now()
+	secret, asked, validations := rand.Text(), m.clk.Now(), m.validations()
 	m.mu.Lock()
 	people := a.choose()
 	if len(people) == 0 { // the plan has changed
@@ -177,7 +186,7 @@ func (m *Manager) create(ctx context.Context, a *account) {
 		err = &graphsrc.Error{Op: "create subscription", Kind: graphsrc.KindMalformed, Message: "the subscription has no id"}
 	}
 	if err != nil {
-		m.notCreated(ctx, a, people, err)
+		m.notCreated(ctx, a, refusal{people: people, err: err, unreached: m.endpoint != nil && m.validations() == validations})
 		return
 	}
 	m.ledger.name(s, got.ID)
@@ -190,20 +199,20 @@ func (m *Manager) create(ctx context.Context, a *account) {
 
 // notCreated leaves it to tidy to find out what exists now, and why Graph
 // refused if it did.
-func (m *Manager) notCreated(ctx context.Context, a *account, people []string, err error) {
+func (m *Manager) notCreated(ctx context.Context, a *account, r refusal) {
 	m.forget(a)
 	m.mu.Lock()
 	a.tidy = true
-	if !refused(err) {
+	if !refused(r.err) {
 		m.mu.Unlock()
-		m.failed(ctx, a, "creating a subscription", err)
+		m.failed(ctx, a, "creating a subscription", r.err)
 		return
 	}
-	if a.refusal == nil {
-		a.refusal = new(refusal)
+	r.times = 1
+	if a.refusal != nil {
+		r.times += a.refusal.times
 	}
-	a.refusal.people, a.refusal.err = people, err
-	a.refusal.times++
+	a.refusal = &r
 	m.mu.Unlock()
 }
 
@@ -218,7 +227,7 @@ func (m *Manager) created(a *account, asked, expires time.Time) {
 	a.createdAt, a.createAfter = m.clk.Now(), time.Time{}
 	a.begin, a.gaining = false, time.Time{}
 	a.inUse = false
-	a.accepted(s.seats)
+	m.accepted(a)
 	a.counts.created++
 	m.log.Info("subscribed to presence", "account", a.name, "people", len(s.seats), "on_probation", !s.probation.IsZero())
 }
@@ -283,6 +292,14 @@ func (a *account) worn() bool {
 		}
 	}
 	return kept > 0 && 2*kept < len(a.sub.seats)
+}
+
+// validations is how often the notification URL was validated until now.
+func (m *Manager) validations() uint64 {
+	if m.endpoint == nil {
+		return 0
+	}
+	return m.endpoint.Validations()
 }
 
 func gone(err error) bool {

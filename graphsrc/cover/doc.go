@@ -72,11 +72,27 @@
 //
 // Each account has a loop of its own, so one in trouble does not delay others.
 // An account that must wait for more than 2 minutes gives its people to accounts
-// with free places. A create that Graph refuses twice is tried with people it has
-// accepted before and half of the others, until the person it stumbles over is
-// known and left out for an hour.
+// with free places.
+//
+// A create that Graph refuses twice is tried with those alone whom it has
+// accepted before. If it accepts them, half of the others are added at a time,
+// until the person it stumbles over is known, who is left out for an hour if
+// another create without them is accepted. If it refuses them too, it may not
+// reach the URL, or one of them has left the tenant: nobody is left out, halves of
+// all are tried, and the pauses double up to 10 min until something is accepted.
 //
 // A process deletes at its start what an earlier one left under the same
 // notification URL. So one account serves one process at a time: replicas need
-// helper accounts of their own, or one replica that does this for all.
+// helper accounts of their own, or one replica that does this for all. In a
+// rolling update in which two processes share helper accounts, the new one
+// deletes the subscriptions of the old one, which believes its people covered
+// until it finds out: S + 1 min may pass, as with a silent death. So either the
+// old process must end before the new one starts (in Kubernetes the strategy
+// Recreate), or each has accounts of its own.
+//
+// Two names for one account of the tenant are found when one of them lists a
+// subscription that is another's here. It is never deleted; the account that
+// found it is not used, which the log says once per hour, and looks again every 10
+// min. While another account waits for the answer to a create, a subscription
+// that nobody knows is not deleted either, because it may be the result.
 package cover

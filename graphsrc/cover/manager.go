@@ -28,6 +28,7 @@ const (
 // Manager keeps the subscriptions. Its methods may be called concurrently.
 type Manager struct {
 	keys                          Keys
+	endpoint                      Endpoint // nil: not known
 	notificationURL, lifecycleURL string
 	replan                        time.Duration
 	clk                           clock.Clock
@@ -59,7 +60,7 @@ func New(o Options) (*Manager, error) {
 		return nil, fmt.Errorf("covering people by helper accounts: %w", err)
 	}
 	m := &Manager{
-		keys: o.Keys, people: o.People, clk: o.Clock, log: o.Logger, replan: o.Replan,
+		keys: o.Keys, endpoint: o.Endpoint, people: o.People, clk: o.Clock, log: o.Logger, replan: o.Replan,
 		notificationURL: o.NotificationURL, lifecycleURL: o.LifecycleURL,
 		barred: make(map[string]time.Time),
 	}
@@ -216,7 +217,7 @@ func (m *Manager) farewell(ctx context.Context, a *account) {
 		err = ignoreGone(a.graph.Unsubscribe(ctx, s.id))
 	case tidy: // a create may have been cut off
 		var left []graphsrc.Subscription
-		if left, err = a.graph.Subscriptions(ctx); err == nil {
+		if left, err = a.graph.Subscriptions(ctx); err == nil { // everybody's are deleted now
 			_, err = m.sweep(ctx, a, left)
 		}
 	}

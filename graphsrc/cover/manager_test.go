@@ -358,31 +358,6 @@ func TestAnAccountInTroubleGivesItsPeopleToAnother(t *testing.T) {
 	})
 }
 
-func TestOnePersonGraphRefusesDoesNotCostTheOthersTheirCoverage(t *testing.T) {
-	inBubble(t, 1, func(b *bench) {
-		b.tenant.helpers[0].refuses = func(p map[string]bool) bool { return p["p00123"] }
-	}, func(t *testing.T, b *bench) {
-		b.source.watch(ids(0, 300)...)
-		pass(50 * time.Minute)
-		require.Equal(t, 299, b.source.coveredOf(ids(0, 300)))
-		require.Equal(t, 1, b.Stats().Barred)
-		require.Contains(t, b.log.String(), "person=p00123")
-	})
-}
-
-func TestNobodyIsBlamedWhenGraphRefusesEverything(t *testing.T) {
-	inBubble(t, 1, func(b *bench) {
-		b.tenant.helpers[0].refuses = func(map[string]bool) bool { return true }
-	}, func(t *testing.T, b *bench) {
-		b.source.watch(ids(0, 30)...)
-		pass(3 * time.Hour)
-		require.Equal(t, 0, b.Stats().Barred)
-		b.tenant.helpers[0].set(func(h *helper) { h.refuses = nil })
-		pass(8 * time.Minute)
-		require.Equal(t, 30, b.source.coveredOf(ids(0, 30)))
-	})
-}
-
 func TestCloseUncoversAndDeletesWithinFiveSeconds(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -421,6 +396,26 @@ func TestCloseUncoversAndDeletesWithinFiveSeconds(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestCloseOfManyAccountsWhoseGraphHangsTakesFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, 12, func(b *bench) {
+			for _, h := range b.tenant.helpers[6:] {
+				h.answer = time.Hour // their creates are under way
+			}
+		})
+		b.source.watch(ids(0, 12*graphsrc.SubscriptionSize)...)
+		pass(25 * time.Second)
+		for _, h := range b.tenant.helpers {
+			require.NotNil(t, h.only())
+			h.set(func(h *helper) { h.hangs = true })
+		}
+		began := time.Now()
+		b.end()
+		require.LessOrEqual(t, time.Since(began), closeTimeout)
+		require.Equal(t, 0, b.source.coveredOf(b.source.Watched(12*graphsrc.SubscriptionSize)))
+	})
 }
 
 func TestASuspendedMachineNoticesThatItsSubscriptionHasEnded(t *testing.T) {

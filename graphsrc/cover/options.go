@@ -39,9 +39,17 @@ type Keys interface {
 	Current() (certificateDER []byte, id string, err error)
 }
 
+// Endpoint is what answers at the notification URL.
+type Endpoint interface {
+	// Validations is how often the URL was validated, never less than before. It
+	// returns at once.
+	Validations() uint64
+}
+
 // Account is a helper account.
 type Account struct {
-	// Name is unique; it appears in logs and Stats.
+	// Name is unique; it appears in logs and Stats. Two names for one account of
+	// the tenant are noticed when it shows: one of them is then not used.
 	Name  string
 	Graph graphsrc.Subscriber
 }
@@ -71,9 +79,12 @@ type Options struct {
 	People   People
 	Keys     Keys
 	Accounts []Account
+	// Endpoint may be nil. With it, the log tells when Graph refuses a
+	// subscription because it does not reach the URL.
+	Endpoint Endpoint
 	// NotificationURL and LifecycleURL are where Graph sends; both are https.
-	// Whatever an account has subscribed to under NotificationURL is taken for
-	// left over from an earlier process and deleted.
+	// Whatever an account has subscribed to under NotificationURL, and no account
+	// here has, is taken for left over from an earlier process and deleted.
 	NotificationURL, LifecycleURL string
 	// Replan is the time between two plannings, 5 s to 1 h; 0 means DefaultReplan.
 	Replan time.Duration

@@ -220,11 +220,13 @@ func (c *skewed) AfterFunc(d time.Duration, f func()) clock.Timer { return time.
 // bench is a manager between both models.
 type bench struct {
 	*Manager
-	tenant *tenant
-	source *source
-	keys   *keyring
-	clock  *skewed
-	log    *locked
+	tenant   *tenant
+	source   *source
+	keys     *keyring
+	clock    *skewed
+	log      *locked
+	accounts []Account // nil: one for each helper
+	endpoint Endpoint
 }
 
 // start starts a manager. prepare may change the tenant before.
@@ -235,8 +237,11 @@ func start(t *testing.T, accounts int, prepare func(*bench)) *bench {
 	if prepare != nil {
 		prepare(b)
 	}
+	if b.accounts == nil {
+		b.accounts = n.accounts()
+	}
 	m, err := New(Options{
-		People: b.source, Keys: b.keys, Accounts: n.accounts(), NotificationURL: ourURL, LifecycleURL: ourLife,
+		People: b.source, Keys: b.keys, Accounts: b.accounts, Endpoint: b.endpoint, NotificationURL: ourURL, LifecycleURL: ourLife,
 		Clock: b.clock, Logger: slog.New(slog.NewTextHandler(b.log, nil)),
 	})
 	require.NoError(t, err)

@@ -10,7 +10,7 @@ type State string
 // The states.
 const (
 	StateSignedOut State = "signed-out"  // a person must sign it in again
-	StateInUse     State = "in-use"      // another gateway has its subscription
+	StateInUse     State = "in-use"      // another gateway has its subscription, or the same account under another name
 	StateBackOff   State = "backing-off" // it waits after a failure or a death
 	StateIdle      State = "idle"        // nobody is to be covered by it
 	StateStarting  State = "starting"    // its subscription is being made or replaced

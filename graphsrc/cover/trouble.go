@@ -4,26 +4,29 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"ucwagate/graphsrc"
 )
 
 const (
-	// firstRetry doubles with every failure in a row, up to lastRetry.
+	// firstRetry doubles with every failure in a row, up to lastRetry, or to
+	// lastRefusedRetry if Graph refuses what is asked for.
 	firstRetry, lastRetry = 10 * time.Second, 5 * time.Minute
+	lastRefusedRetry      = 10 * time.Minute
 	// maxRetryAfter bounds a Retry-After that is honoured.
 	maxRetryAfter = 10 * time.Minute
 	// signInRetry is how often an account that is signed out is tried.
 	signInRetry = 5 * time.Minute
 	// signInReminder is how often it is said what to do about it.
 	signInReminder = time.Hour
-	// forbiddenRetry and occupiedRetry are for what a person must change.
+	// forbiddenRetry and occupiedRetry are for what a person must change, and
+	// twinReminder is how often it is said of two names for one account.
 	forbiddenRetry = 30 * time.Minute
 	occupiedRetry  = 10 * time.Minute
-	// barredFor is how long someone over whom Graph stumbles is left out.
-	barredFor = time.Hour
+	twinReminder   = time.Hour
+	// twinRetry is for when it cannot be told yet whose a subscription is.
+	twinRetry = 5 * time.Second
 )
 
 // failed decides when an account is tried again. Failures that follow from the
@@ -54,7 +57,11 @@ func (m *Manager) failed(ctx context.Context, a *account, what string, err error
 			"account", a.name, "while", what, "again_in", forbiddenRetry, "error", err)
 		return
 	}
-	wait := doubled(firstRetry, lastRetry, a.fails)
+	last := lastRetry
+	if refused(err) {
+		last = lastRefusedRetry
+	}
+	wait := doubled(firstRetry, last, a.fails)
 	a.fails++
 	wait += rand.N(wait / 10)
 	if e != nil {
@@ -92,79 +99,50 @@ func (m *Manager) occupied(a *account, by *graphsrc.Subscription) {
 		"account", a.name, "notification_url", by.NotificationURL, "expires", by.Expires, "again_in", occupiedRetry)
 }
 
-// choose returns whom the next create asks for: the whole target, or, while it
-// is not known over whom Graph stumbles, those whom it has accepted before and
-// half of the suspects. The caller holds mu.
-func (a *account) choose() []string {
-	suspects := make(map[string]bool, len(a.suspects))
-	for _, id := range a.suspects {
-		suspects[id] = true
-	}
-	var innocent, suspected []string
-	for _, id := range a.target {
-		switch {
-		case suspects[id]:
-			suspected = append(suspected, id)
-		case a.proven[id]:
-			innocent = append(innocent, id)
-		}
-	}
-	if a.suspects = suspected; len(suspected) == 0 {
-		return slices.Clone(a.target)
-	}
-	return append(innocent, suspected[:(len(suspected)+1)/2]...)
-}
-
-// accepted takes note of people Graph has no objection to. If there were none
-// before, it may have objected to something else until now, so the others are
-// no suspects. The caller holds mu.
-func (a *account) accepted(people map[string]*seat) {
-	if len(a.proven) == 0 {
-		a.suspects = nil
-	}
-	if len(a.proven) > 4*graphsrc.SubscriptionSize {
-		clear(a.proven)
-	}
-	for id := range people {
-		a.proven[id] = true
-	}
-	a.suspects = slices.DeleteFunc(a.suspects, func(id string) bool { return a.proven[id] })
-	a.fails, a.refusal = 0, nil
-}
-
-// narrow draws a conclusion from a create that Graph refused for what it asked.
-// The first time is taken for an accident. Then somebody is to blame of whom
-// nothing is known, and half of those are tried, down to one, who is left out
-// of everything for an hour. If nobody was ever accepted, the cause may as well
-// be the URL, which Graph validates: nobody is blamed, and somebody else is
-// first the next time.
-func (m *Manager) narrow(ctx context.Context, a *account) {
+// twin returns another account that has one of these subscriptions, nil if none
+// has. It is unsure while one of them may be the result of another account's
+// create that has not been answered. Whatever is nobody's then will never be
+// anybody's: an id is taken over from no listing.
+func (m *Manager) twin(a *account, all []graphsrc.Subscription) (twin *account, unsure bool) {
 	m.mu.Lock()
-	r, now := a.refusal, m.clk.Now()
-	err := r.err
-	strangers := slices.DeleteFunc(slices.Clone(r.people), func(id string) bool { return a.proven[id] })
-	switch {
-	case r.times < 2 && len(a.suspects) == 0:
-	case len(strangers) == 0: // somebody has left
-		clear(a.proven)
-		a.suspects = r.people
-	case len(strangers) > 1:
-		a.suspects = strangers
-	default:
-		a.suspects, a.refusal = nil, nil
-		who := strangers[0]
-		a.target = slices.DeleteFunc(slices.Clone(a.target), func(id string) bool { return id == who })
-		if len(a.proven) == 0 {
-			a.target = append(a.target, who)
-			break
+	defer m.mu.Unlock()
+	ours := make(map[string]bool, len(all))
+	for _, s := range all {
+		if s.NotificationURL == m.notificationURL {
+			ours[s.ID] = true
 		}
-		m.barred[who] = now.Add(barredFor)
-		m.log.Warn("Graph refuses a subscription because of one person, who is left out",
-			"account", a.name, "person", who, "for", barredFor)
 	}
-	if len(a.proven) > 0 && len(a.suspects) > 0 {
-		a.fails = 0 // there is progress, and an end to it
+	for _, other := range m.accounts {
+		switch {
+		case other == a || other.sub == nil || len(ours) == 0:
+		case ours[other.sub.id]:
+			return other, false
+		case !other.sub.accepted:
+			unsure = true
+		}
 	}
-	m.mu.Unlock()
-	m.failed(ctx, a, "creating a subscription", err)
+	return nil, unsure
+}
+
+// later has the account wait for a moment.
+func (m *Manager) later(a *account, wait time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a.notBefore = m.clk.Now().Add(wait)
+}
+
+// shared takes note that two of our accounts are one, which can have one
+// subscription: that of the other is left alone.
+func (m *Manager) shared(a, with *account) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clk.Now()
+	a.inUse, a.refusal, a.tidy = true, nil, true
+	a.counts.failed++
+	a.notBefore = now.Add(occupiedRetry)
+	if a.twinTold.IsZero() || now.Sub(a.twinTold) >= twinReminder {
+		a.twinTold = now
+		m.log.Error("two helper files hold the same account, which can have one subscription to presence: one of them is not used until it is signed in as another account",
+			"account", a.name, "same_as", with.name)
+	}
 }

@@ -9,9 +9,14 @@ import (
 )
 
 const (
-	// maxItems bounds the items of a delivery. A body of the default size has
-	// room for less than this of Graph's, but for a million empty ones.
+	// maxItems bounds what a delivery holds: items, tokens, and members of it
+	// that are not read. A body of the default size has room for less than this
+	// of Graph's, but for hundreds of thousands of empty ones.
 	maxItems = 10_000
+	// maxValue bounds one of them, in bytes with the white space before it: an
+	// item whose content is as long as maxContent allows. A value is held in
+	// memory until its end has come.
+	maxValue = 2 * maxContent
 	// maxTokens bounds the validation tokens of a delivery that are looked at;
 	// Graph sends one per application and tenant.
 	maxTokens = 32
@@ -21,7 +26,7 @@ const (
 )
 
 var (
-	errTooMany  = errors.New("the delivery has too many items")
+	errTooMuch  = errors.New("the delivery has too many items, or too large a one")
 	errNotThose = errors.New("the body is not a collection of notifications")
 )
 
@@ -58,36 +63,90 @@ type item struct {
 	EncryptedContent *EncryptedContent `json:"encryptedContent"`
 }
 
+// bodyReader reads a delivery value by value, none of which may be longer than
+// maxValue.
+type bodyReader struct {
+	*json.Decoder
+	src    *allowance
+	values int
+}
+
+func newBodyReader(body io.Reader) *bodyReader {
+	src := &allowance{r: body}
+	b := &bodyReader{Decoder: json.NewDecoder(src), src: src}
+	b.allow()
+	return b
+}
+
+// allow lets the decoder read as much as one value may have.
+func (b *bodyReader) allow() { b.src.limit = b.InputOffset() + maxValue }
+
+// more tells whether the list or object has another value or name.
+func (b *bodyReader) more() bool {
+	b.allow()
+	return b.More()
+}
+
+// begin is called before a value is read.
+func (b *bodyReader) begin() error {
+	if b.values++; b.values > maxItems {
+		return errTooMuch
+	}
+	b.allow()
+	return nil
+}
+
+// allowance is a reader that yields no byte beyond a limit, which is moved.
+type allowance struct {
+	r           io.Reader
+	read, limit int64
+}
+
+func (a *allowance) Read(p []byte) (int, error) {
+	left := a.limit - a.read
+	if left <= 0 {
+		return 0, errTooMuch
+	}
+	n, err := a.r.Read(p[:min(int64(len(p)), left)])
+	a.read += int64(n)
+	return n, err
+}
+
 // read reads the body item by item and keeps only what is for us, so that a body
 // of many small things does not become many large ones in memory.
 func (r *Receiver) read(body io.Reader) (*delivery, error) {
-	dec := json.NewDecoder(body)
-	if err := expect(dec, json.Delim('{')); err != nil {
+	dec := newBodyReader(body)
+	if err := dec.expect(json.Delim('{')); err != nil {
 		return nil, err
 	}
-	d, complete := &delivery{}, false
-	for dec.More() {
+	d := &delivery{}
+	var items, tokens bool
+	for dec.more() {
 		name, err := dec.Token()
 		if err != nil {
 			return nil, fmt.Errorf("reading a name: %w", err)
 		}
-		switch name {
-		case "value":
-			complete = true
+		switch {
+		case name == "value" && !items:
+			items = true
 			err = r.readItems(dec, d)
-		case "validationTokens":
+		case name == "validationTokens" && !tokens:
+			tokens = true
 			err = readTokens(dec, d)
+		case name == "value" || name == "validationTokens":
+			err = errNotThose // Graph names nothing twice
 		default:
-			err = dec.Decode(&ignored{})
+			_, err = dec.value(&ignored{})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading a value: %w", err)
 		}
 	}
-	if err := expect(dec, json.Delim('}')); err != nil {
+	if err := dec.expect(json.Delim('}')); err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) || !complete {
+	dec.allow()
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) || !items {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = errNotThose
 		}
@@ -96,19 +155,19 @@ func (r *Receiver) read(body io.Reader) (*delivery, error) {
 	return d, nil
 }
 
-func (r *Receiver) readItems(dec *json.Decoder, d *delivery) error {
-	if err := expect(dec, json.Delim('[')); err != nil {
+func (r *Receiver) readItems(dec *bodyReader, d *delivery) error {
+	dec.allow()
+	if err := dec.expect(json.Delim('[')); err != nil {
 		return err
 	}
-	for n := 0; dec.More(); n++ {
-		if n == maxItems {
-			return errTooMany
+	for dec.more() {
+		var it item
+		malformed, err := dec.value(&it)
+		if err != nil {
+			return err
 		}
 		r.counts.items.Add(1)
-		var it item
-		if malformed, err := decode(dec, &it); err != nil {
-			return err
-		} else if malformed {
+		if malformed {
 			r.malformed()
 			continue
 		}
@@ -116,7 +175,7 @@ func (r *Receiver) readItems(dec *json.Decoder, d *delivery) error {
 			d.tasks = append(d.tasks, t)
 		}
 	}
-	return expect(dec, json.Delim(']'))
+	return dec.expect(json.Delim(']'))
 }
 
 // admit decides whether an item is for us, by what costs next to nothing.
@@ -169,7 +228,8 @@ func (r *Receiver) malformed() {
 	r.complaints.about("an item was malformed")
 }
 
-func readTokens(dec *json.Decoder, d *delivery) error {
+func readTokens(dec *bodyReader, d *delivery) error {
+	dec.allow()
 	open, err := dec.Token()
 	if err != nil || open == nil { // null: there are none
 		return err
@@ -177,30 +237,33 @@ func readTokens(dec *json.Decoder, d *delivery) error {
 	if open != json.Delim('[') {
 		return errNotThose
 	}
-	for dec.More() {
+	for dec.more() {
 		var token string
-		if malformed, err := decode(dec, &token); err != nil {
+		if malformed, err := dec.value(&token); err != nil {
 			return err
 		} else if !malformed && token != "" && len(token) <= maxToken && len(d.tokens) < maxTokens {
 			d.tokens = append(d.tokens, token)
 		}
 	}
-	return expect(dec, json.Delim(']'))
+	return dec.expect(json.Delim(']'))
 }
 
-// decode reads the next value. One of another type than expected is malformed,
+// value reads the next value. One of another type than expected is malformed,
 // and the reading may go on after it; an error ends the reading.
-func decode(dec *json.Decoder, into any) (malformed bool, err error) {
+func (b *bodyReader) value(into any) (malformed bool, err error) {
+	if err := b.begin(); err != nil {
+		return false, err
+	}
 	var otherType *json.UnmarshalTypeError
-	if err = dec.Decode(into); errors.As(err, &otherType) {
+	if err = b.Decode(into); errors.As(err, &otherType) {
 		return true, nil
 	}
 	return false, err
 }
 
 // expect reads the next token, which must be that delimiter.
-func expect(dec *json.Decoder, want json.Delim) error {
-	got, err := dec.Token()
+func (b *bodyReader) expect(want json.Delim) error {
+	got, err := b.Token()
 	if err != nil {
 		return fmt.Errorf("reading %q: %w", want, err)
 	}

@@ -11,9 +11,12 @@
 //
 // The endpoint stands on the public internet. Who lacks a subscription's
 // clientState reaches neither the queue nor a signature check nor a private
-// key, and gets the same answer whatever is wrong. All that costs time happens
-// after the answer: Graph calls an endpoint slow that takes longer than 2.9 s,
-// and drops its notifications when that is so for 15 % of them.
+// key, and gets the same answer whatever is wrong with the items. Few deliveries
+// are read at a time, and what one can make the process hold or read is bounded.
+// A clientState alone says that something about a person changed, once per 5 s at
+// the most. All that costs time happens after the answer: Graph calls an endpoint
+// slow that takes longer than 2.9 s, and drops its notifications when that is so
+// for 15 % of them.
 //
 // The package must never know applications, UCWA, who is watched, or how a
 // subscription comes to be.

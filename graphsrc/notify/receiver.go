@@ -22,7 +22,7 @@ import (
 
 const (
 	// DefaultMaxBody bounds the body of a delivery, in bytes.
-	DefaultMaxBody = 4 << 20
+	DefaultMaxBody = 1 << 20
 	// DefaultQueue is how many items may wait to be worked on.
 	DefaultQueue = 4096
 	// maxWorkers bounds the default number of workers: with one processor a
@@ -31,8 +31,13 @@ const (
 
 	// maxValidationToken bounds the token that an URL is validated with, in bytes.
 	maxValidationToken = 4096
-	// retryAfter is what Graph is asked to wait when the queue is full. It
-	// redelivers for up to 4 hours.
+	// maxReading is how many deliveries are read at a time. What reading one
+	// holds is bounded by maxValue and by what is kept of it, so that all of them
+	// take less than ten megabytes whoever sends them. One of Graph's is read in
+	// milliseconds.
+	maxReading = 16
+	// retryAfter is what Graph is asked to wait when a delivery cannot be taken.
+	// It redelivers for up to 4 hours.
 	retryAfter = 10 * time.Second
 )
 
@@ -96,7 +101,9 @@ type Config struct {
 
 // Receiver is the endpoint for notifications and lifecycle notifications alike:
 // mounted once or under two paths, it tells them apart by their content. It
-// authenticates by itself. Read time-outs are the server's matter.
+// authenticates by itself. Read time-outs are the server's matter: as long as it
+// waits for the end of a body, one of the 16 deliveries that are read at a time is
+// taken by it, so a few seconds should do.
 type Receiver struct {
 	tenant  string
 	subs    Subscriptions
@@ -105,7 +112,9 @@ type Receiver struct {
 	tokens  *Tokens
 	maxBody int64
 
+	reading    chan struct{} // has an element for each delivery that is read
 	queue      *queue
+	hints      *hints
 	ctx        context.Context // of the workers' requests; ended by Close
 	cancel     context.CancelFunc
 	workers    sync.WaitGroup
@@ -136,7 +145,9 @@ func NewReceiver(cfg Config) (*Receiver, error) {
 	r := &Receiver{
 		tenant: tenant, subs: cfg.Subscriptions, sink: cfg.Sink, keys: cfg.Keys, tokens: cfg.Tokens,
 		maxBody:    cmp.Or(cfg.MaxBody, DefaultMaxBody),
+		reading:    make(chan struct{}, maxReading),
 		queue:      newQueue(workers, cmp.Or(cfg.Queue, DefaultQueue)),
+		hints:      newHints(cfg.Clock),
 		complaints: newComplaints(cfg.Logger, cfg.Clock),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -208,10 +219,18 @@ func (r *Receiver) validate(w http.ResponseWriter, token string) {
 // status: Graph would redeliver, and others would learn from it.
 func (r *Receiver) deliver(w http.ResponseWriter, req *http.Request) int {
 	r.counts.deliveries.Add(1)
+	select {
+	case r.reading <- struct{}{}:
+	default:
+		r.counts.busy.Add(1)
+		r.complaints.about("too many deliveries came at a time, one was put off")
+		w.Header().Set("Connection", "close") // else the server waits for the body before it answers
+		return http.StatusServiceUnavailable
+	}
+	d, err := r.readOne(w, req)
 	var tooLarge *http.MaxBytesError
-	d, err := r.read(http.MaxBytesReader(w, req.Body, r.maxBody))
 	switch {
-	case errors.As(err, &tooLarge) || errors.Is(err, errTooMany):
+	case errors.As(err, &tooLarge) || errors.Is(err, errTooMuch):
 		r.counts.unreadable.Add(1)
 		r.complaints.about("a delivery was too large")
 		return http.StatusRequestEntityTooLarge
@@ -229,4 +248,10 @@ func (r *Receiver) deliver(w http.ResponseWriter, req *http.Request) int {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusAccepted
+}
+
+// readOne reads the body of a request, and ends its turn.
+func (r *Receiver) readOne(w http.ResponseWriter, req *http.Request) (*delivery, error) {
+	defer func() { <-r.reading }()
+	return r.read(http.MaxBytesReader(w, req.Body, r.maxBody))
 }

@@ -17,7 +17,8 @@ type Stats struct {
 	Validations uint64 // of the URL, answered with the token
 	Deliveries  uint64 // POST requests other than validations, whatever became of them
 	Unreadable  uint64 // requests answered by 400 or 413
-	QueueFull   uint64 // deliveries answered by 503
+	QueueFull   uint64 // deliveries answered by 503 because the queue was full or closed
+	Busy        uint64 // deliveries answered by 503 because too many were being read
 	Items       uint64 // notifications read, whatever became of them
 	Changes     uint64 // told to the sink
 
@@ -27,9 +28,10 @@ type Stats struct {
 	WrongClientState uint64 // of no known subscription, or without its secret
 	Malformed        uint64 // of a wrong form, or of nobody
 	BadTokens        uint64 // encrypted, in a delivery without a good validation token
+	Repeated         uint64 // unopened, and another about the person was told less than 5 s before
 
-	// Items of which the sink was told, if they named a person, only that
-	// something changed.
+	// Items that say, if they name a person, only that something changed. The
+	// sink was told of those that are not Repeated.
 
 	Unproven      uint64 // encrypted, while the sign-in service's keys were not available
 	Undecryptable uint64 // the key is unknown, or the content damaged
@@ -42,10 +44,10 @@ type Stats struct {
 }
 
 type counters struct {
-	validations, deliveries, unreadable, queueFull, items, changes atomic.Uint64
-	foreignTenant, wrongClientState, malformed, badTokens          atomic.Uint64
-	unproven, undecryptable, unknownEvent                          atomic.Uint64
-	lifecycle                                                      [len(events)]atomic.Uint64
+	validations, deliveries, unreadable, queueFull, busy, items, changes atomic.Uint64
+	foreignTenant, wrongClientState, malformed, badTokens, repeated      atomic.Uint64
+	unproven, undecryptable, unknownEvent                                atomic.Uint64
+	lifecycle                                                            [len(events)]atomic.Uint64
 }
 
 // Stats returns the counts. The map is the caller's.
@@ -53,9 +55,9 @@ func (r *Receiver) Stats() Stats {
 	c := &r.counts
 	s := Stats{
 		Validations: c.validations.Load(), Deliveries: c.deliveries.Load(), Unreadable: c.unreadable.Load(),
-		QueueFull: c.queueFull.Load(), Items: c.items.Load(), Changes: c.changes.Load(),
+		QueueFull: c.queueFull.Load(), Busy: c.busy.Load(), Items: c.items.Load(), Changes: c.changes.Load(),
 		ForeignTenant: c.foreignTenant.Load(), WrongClientState: c.wrongClientState.Load(),
-		Malformed: c.malformed.Load(), BadTokens: c.badTokens.Load(),
+		Malformed: c.malformed.Load(), BadTokens: c.badTokens.Load(), Repeated: c.repeated.Load(),
 		Unproven: c.unproven.Load(), Undecryptable: c.undecryptable.Load(),
 		Lifecycle: make(map[Event]uint64, len(events)), UnknownEvent: c.unknownEvent.Load(),
 		Waiting: r.queue.length(),

@@ -111,14 +111,14 @@ func (r *Receiver) work(j job) {
 // change returns what a notification says of a person.
 //
 // The clientState, shown by whatever comes here, is all that proves a basic
-// notification, and enough to have a presence read again. So content that cannot
-// be opened still says that something changed, as does content that nothing can
-// be said of during an outage of the sign-in service. A delivery whose tokens are
-// false says nothing.
+// notification, and enough to have a presence read again, though not often. So
+// content that cannot be opened still says that something changed, as does
+// content that nothing can be said of during an outage of the sign-in service. A
+// delivery whose tokens are false says nothing.
 func (r *Receiver) change(t task, prove func() proof) (graphsrc.PresenceChange, bool) {
 	change := graphsrc.PresenceChange{ID: t.person, SubscriptionID: t.subscription}
 	if t.content == nil {
-		return change, true
+		return change, r.hint(change.ID)
 	}
 	switch prove() {
 	case refuted:
@@ -128,13 +128,13 @@ func (r *Receiver) change(t task, prove func() proof) (graphsrc.PresenceChange, 
 	case unknown:
 		r.counts.unproven.Add(1)
 		r.complaints.about("validation tokens could not be verified: the sign-in service's keys are not available")
-		return change, change.ID != ""
+		return change, r.hint(change.ID)
 	}
 	presence, err := r.keys.Open(*t.content)
 	if err != nil {
 		r.counts.undecryptable.Add(1)
 		r.complaints.about(err.Error())
-		return change, change.ID != ""
+		return change, r.hint(change.ID)
 	}
 	change.ID = cmp.Or(presence.ID, change.ID)
 	if change.ID == "" {

@@ -19,10 +19,12 @@ func TestAFullQueueAsksForRedelivery(t *testing.T) {
 	hold := make(chan struct{})
 	sink := &tape{hold: hold}
 	r := newRig(t, clock.System(), func(cfg *Config) { cfg.Sink, cfg.Queue, cfg.Workers = sink, 4, 2 })
+	people := 0
 	deliver := func(n int) *httptest.ResponseRecorder {
 		var items []map[string]any
-		for i := range n {
-			id := fmt.Sprintf("00000000-0000-0000-0000-%012d", i)
+		for range n {
+			people++
+			id := fmt.Sprintf("00000000-0000-0000-0000-%012d", people)
 			items = append(items, notification(map[string]any{"resourceData": map[string]any{"id": id}}))
 		}
 		return post(r.Receiver, "/", body(t, nil, items...))
@@ -144,4 +146,55 @@ func TestAnAttackFillsNoLog(t *testing.T) {
 		require.Contains(t, r.log.String(), "count=500")
 		require.EqualValues(t, 1000, r.Stats().WrongClientState)
 	})
+}
+
+func TestWhatAClientStateAloneCanAskForIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, clock.System(), nil)
+		lost := seal(t, newRing(t, KeyringConfig{}), presenceJSON(anaID, "Busy", "Busy"))
+		basic, unopened := notification(nil), notification(map[string]any{"encryptedContent": lost})
+		deliver := func(items ...map[string]any) []graphsrc.PresenceChange {
+			require.Equal(t, http.StatusAccepted, post(r.Receiver, "/", body(t, []string{r.token(t)}, items...)).Code)
+			synctest.Wait()
+			changes, _ := r.sink.take()
+			return changes
+		}
+		something := []graphsrc.PresenceChange{{ID: anaID, SubscriptionID: subscription}}
+		require.Equal(t, something, deliver(basic, basic, unopened, basic))
+		require.EqualValues(t, 3, r.Stats().Repeated)
+		require.EqualValues(t, 1, r.Stats().Changes)
+		<-time.After(3 * time.Second)
+		require.Empty(t, deliver(unopened))
+		require.Len(t, deliver(r.rich(t, anaID, "Away", "Away", nil), r.rich(t, anaID, "Busy", "Busy", nil)), 2, "what is proven is never dropped")
+		<-time.After(2 * time.Second)
+		require.Equal(t, something, deliver(unopened), "5 s after the last one told")
+		<-time.After(4 * time.Second)
+		require.Empty(t, deliver(basic))
+		<-time.After(time.Minute)
+		require.Equal(t, something, deliver(basic))
+		require.EqualValues(t, 5, r.Stats().Repeated)
+		require.Zero(t, r.Stats().Malformed)
+	})
+}
+
+func TestHintsKeepABoundedNumberOfPeople(t *testing.T) {
+	clk := newShiftedClock()
+	h := newHints(clk)
+	admitted := 0
+	for i := range 3 * maxHints {
+		if h.admit(fmt.Sprint(i)) {
+			admitted++
+		}
+	}
+	require.LessOrEqual(t, admitted, maxHints)
+	for range 10 {
+		clk.advance(hintsEvery)
+		for i := range 2 * maxHints {
+			h.admit(fmt.Sprint(i))
+		}
+		require.LessOrEqual(t, len(h.young)+len(h.old), 2*maxHints)
+	}
+	clk.advance(2 * hintsEvery)
+	require.True(t, h.admit("0"))
+	require.False(t, h.admit("0"))
 }

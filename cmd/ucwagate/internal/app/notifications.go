@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -105,7 +106,7 @@ func accountName(taken []cover.Account, file string) string {
 func (n *notifications) start() error {
 	m, err := cover.New(cover.Options{
 		People: n.source, Keys: currentKey{n.keys}, Accounts: n.accounts,
-		NotificationURL: n.url, LifecycleURL: n.url, Clock: n.clock, Logger: n.log,
+		NotificationURL: n.url, LifecycleURL: n.url, Endpoint: n, Clock: n.clock, Logger: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("subscribing to changes: %w", err)
@@ -129,14 +130,26 @@ func (n *notifications) close() {
 		r.manager.Close()
 		r.receiver.Close()
 	}
-	for i := range n.cleanups {
-		n.cleanups[len(n.cleanups)-1-i]()
+	// At once: an account waits for a rotation of its token under way.
+	var all sync.WaitGroup
+	for _, end := range n.cleanups {
+		all.Go(end)
 	}
+	all.Wait()
 	n.cleanups = nil
 }
 
-// deliveryTime is how long Graph may take to send a delivery. It gives up sooner.
-const deliveryTime = 10 * time.Second
+// Validations is how often Graph has asked whether the address is ours.
+func (n *notifications) Validations() uint64 {
+	if r := n.running.Load(); r != nil {
+		return r.receiver.Stats().Validations
+	}
+	return 0
+}
+
+// deliveryTime is how long Graph may take to send a delivery; it wants an answer
+// within three seconds.
+const deliveryTime = 3 * time.Second
 
 // ServeHTTP is what Graph delivers to.
 func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {

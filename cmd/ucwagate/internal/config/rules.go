@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -138,7 +139,7 @@ func (r *rules) checkTenants() {
 		r.wrong("tenants", "is required: at least one tenant, in the file or by %s and the like", envName("tenants.0.name"))
 	}
 	owners := map[string]map[string]string{"name": {}, "tenant_id": {}, "domains": {}}
-	helpers := map[string]string{}
+	helpers, hooks := map[string]string{}, map[string]string{}
 	for i, t := range r.config.Tenants {
 		path := "tenants." + strconv.Itoa(i)
 		if !r.ok(path) {
@@ -156,20 +157,31 @@ func (r *rules) checkTenants() {
 		r.checkCloud(path, t)
 		r.checkCredential(path+".credential", t.Credential)
 		r.checkBudget(path+".budget", t.Budget)
-		r.checkNotifications(path+".notifications", t, helpers)
+		r.checkNotifications(path+".notifications", t, helpers, hooks)
 	}
 }
 
 // checkNotifications asks for what subscribing needs. The helpers' files need not
 // be there: signing in makes them.
-func (r *rules) checkNotifications(path string, t Tenant, owners map[string]string) {
+func (r *rules) checkNotifications(path string, t Tenant, owners, hooks map[string]string) {
 	n := t.Notifications
 	if !r.ok(path) || len(n.Helpers) == 0 {
 		return
 	}
-	r.unique(path+".helpers", n.Helpers)
+	var files []string
 	for _, file := range n.Helpers {
-		r.owned(owners, path+".helpers", file, file)
+		files = append(files, filepath.Clean(file))
+		r.owned(owners, path+".helpers", filepath.Clean(file), file)
+	}
+	r.unique(path+".helpers", files)
+	if n.URL != "" {
+		r.owned(hooks, path+".url", n.URL, n.URL)
+		if u, err := url.Parse(n.URL); err == nil && r.ok(path+".url") && u.Path != HookPath(t.Name) {
+			r.warnings = append(r.warnings, Problem{
+				Origin: r.at(path + ".url"), Key: showKey(path + ".url"),
+				Message: "has another path than " + HookPath(t.Name) + ", where the gateway expects notifications: a proxy must rewrite it",
+			})
+		}
 	}
 	if at := path + ".url"; r.ok(at, "server.public_url") && r.config.HookURL(t) == "" {
 		r.wrong(at, "is required where server.public_url is not https: Graph delivers by https alone (%s)", envName(at))

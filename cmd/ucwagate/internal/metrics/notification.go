@@ -14,10 +14,11 @@ var notificationTable = newTable(perTenant,
 		func(s *notify.Stats) uint64 { return s.Validations }),
 	counter("ucwagate_notification_deliveries_total", "Deliveries, whatever became of them; each holds one notification or many.",
 		func(s *notify.Stats) uint64 { return s.Deliveries }),
-	counterBy("ucwagate_notification_refused_deliveries_total", "Deliveries and validations refused: not readable or too large, or put off because the queue was full.", "reason",
+	counterBy("ucwagate_notification_refused_deliveries_total", "Deliveries and validations refused: not readable or too large, or put off because the queue was full or too many were being read.", "reason",
 		func(s *notify.Stats, to sink) {
 			to.value(float64(s.Unreadable), "unreadable")
 			to.value(float64(s.QueueFull), "queue_full")
+			to.value(float64(s.Busy), "busy")
 		}),
 	counter("ucwagate_notification_items_total", "Notifications read, whatever became of them.",
 		func(s *notify.Stats) uint64 { return s.Items }),
@@ -33,6 +34,7 @@ var notificationTable = newTable(perTenant,
 			to.value(float64(s.ForeignTenant), "foreign_tenant")
 			to.value(float64(s.WrongClientState), "wrong_client_state")
 			to.value(float64(s.Malformed), "malformed")
+			to.value(float64(s.Repeated), "repeated")
 			to.value(float64(s.BadTokens), "bad_token")
 		}),
 	counterBy("ucwagate_notification_unopened_total", "Notifications whose content was not opened: they say at most that something changed.", "reason",

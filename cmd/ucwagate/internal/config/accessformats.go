@@ -19,7 +19,7 @@ func readListenOrSocket(text string) (string, error) {
 		return readListen(text)
 	}
 	if !filepath.IsAbs(path) {
-		return "", errors.New("must have an absolute path after unix:")
+		return "", errors.New("must be unix: and an absolute path")
 	}
 	return text, nil
 }

@@ -21,6 +21,7 @@ type commands struct {
 	Helper   helperCommand   `cmd:"" help:"Sign in the accounts in whose name the gateway subscribes to presence."`
 	Watch    watchCommand    `cmd:"" help:"Be a UCWA client: sign in to a gateway, subscribe to people and print every change."`
 	Conform  conformCommand  `cmd:"" help:"Be a strict UCWA client: check a gateway against the rules of the protocol."`
+	Health   healthCommand   `cmd:"" help:"Ask a running gateway how it is; fails if it is not ready."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

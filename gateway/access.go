@@ -1,14 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"slices"
+
+	"ucwagate/graphsrc"
 )
 
 // Access decides who may do what. Implementations are fast: it is asked on every
 // request.
 type Access interface {
-	// MayPublish says whether somebody may set their presence, note and location.
+	// MayPublish says whether somebody may set their presence and note.
 	MayPublish(who Principal) bool
 	// MayRead says whether reader may know of the person whose SIP address is
 	// address: presence, contact card and photo. Both are lower case and without
@@ -35,10 +38,23 @@ func (g *Gateway) visible(reader string, people []Person) []Person {
 }
 
 // requireReadable refuses addresses that name somebody whom an application's
-// owner may not know of.
-func (g *Gateway) requireReadable(app Application, addresses []string) error {
+// owner may not know of, whichever of their addresses it is.
+func (g *Gateway) requireReadable(ctx context.Context, app Application, addresses []string) error {
+	if g.access == nil {
+		return nil
+	}
 	for _, address := range addresses {
-		if !g.mayRead(app.Owner, address) {
+		own := address
+		if t := g.tenantOf(address); t != nil {
+			u, err := t.Source.Lookup(ctx, address)
+			if err != nil && !isKind(err, graphsrc.KindNotFound) {
+				return sourceError("The contact "+address, err)
+			}
+			if found := graphsrc.Address(u); err == nil && found != "" {
+				own = found
+			}
+		}
+		if address != app.Owner && !g.mayRead(app.Owner, own) {
 			return notAllowed(address)
 		}
 	}

@@ -37,7 +37,7 @@ func (g *Gateway) Subscribe(ctx context.Context, app Application, addresses []st
 	if err != nil {
 		return session.Subscription{}, err
 	}
-	if err := g.requireReadable(app, clean); err != nil {
+	if err := g.requireReadable(ctx, app, clean); err != nil {
 		return session.Subscription{}, err
 	}
 	id := newSubscriptionID()
@@ -111,7 +111,7 @@ func (g *Gateway) AddMembers(ctx context.Context, app Application, id string, ad
 	if err != nil {
 		return nil, err
 	}
-	if err := g.requireReadable(app, clean); err != nil {
+	if err := g.requireReadable(ctx, app, clean); err != nil {
 		return nil, err
 	}
 	return update(ctx, g, app, func(s *session.Session) ([]string, error) {

@@ -329,6 +329,13 @@ func (w *watchlist) away(keys []userKey) []userKey {
 func (w *watchlist) giveBack(keys []userKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	waiting := 0
+	for i := range w.queues {
+		waiting += w.queues[i].n
+	}
+	if waiting == len(w.index) {
+		return // nobody is away, as usual
+	}
 	for _, k := range slices.Backward(keys) {
 		if i, ok := w.index[k]; ok && w.people[i].place == placeAway {
 			w.pushFront(i, placeEarly)

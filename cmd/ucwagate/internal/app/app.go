@@ -63,7 +63,9 @@ type cleanup struct {
 // New builds everything a valid configuration asks for and contacts nobody.
 func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	a := &App{cfg: cfg, log: log, clock: clock.System(), served: make(chan error, 2)}
-	a.metrics = metrics.New(metrics.Options{Build: build(), Logger: log, Clock: a.clock})
+	a.metrics = metrics.New(metrics.Options{
+		Build: build(), SignInMethods: signin.Methods(), SignInResults: signInResults(), Logger: log, Clock: a.clock,
+	})
 	a.problems = ops.NewErrors(a.clock)
 	defer func() {
 		if err != nil {
@@ -244,9 +246,11 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		Limits: gateway.Limits{
 			ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts, Session: a.sessionLimits(),
 		},
-		Access:   access{a.policy},
 		ReadOnly: !a.cfg.Presence.Publish, NoPhotos: !a.cfg.Photos.Enabled,
 		RosterInterval: a.cfg.Contacts.TTL,
+	}
+	if a.cfg.Access.Restricts() {
+		o.Access = access{a.policy}
 	}
 	if a.cfg.Contacts.ListFile != "" {
 		o.Contacts.File, err = contactfile.Open(a.cfg.Contacts.ListFile, contactfile.Options{

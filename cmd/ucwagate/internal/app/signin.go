@@ -161,6 +161,15 @@ func (a *App) signedIn(ctx context.Context, s signin.SignIn) {
 		"account", s.Account, "object", s.ObjectID, "peer", s.Peer)
 }
 
+// signInResults are the results that are counted.
+func signInResults() []string {
+	var all []string
+	for _, r := range signin.Results() {
+		all = append(all, string(r))
+	}
+	return all
+}
+
 // accessPolicy reads the rules of who may do what.
 func accessPolicy(cfg config.Config) (*policy.Policy, error) {
 	c := cfg.Access

@@ -127,6 +127,11 @@ func parseReadRule(text string) (ReadRule, error) {
 	return rule, nil
 }
 
+// Restricts says whether any rule is about what people do once they are signed in.
+func (a Access) Restricts() bool {
+	return a.ReadNobody || len(a.Read)+len(a.PublishAllow)+len(a.PublishDeny) > 0
+}
+
 // ReadRules returns access.read.
 func (a Access) ReadRules() []ReadRule {
 	rules := make([]ReadRule, 0, len(a.Read))

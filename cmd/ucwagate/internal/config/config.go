@@ -16,7 +16,7 @@ type Config struct {
 	Server        Server        `key:"server" doc:"The HTTP side, and what the gateway calls itself."`
 	Internal      Internal      `key:"internal" doc:"A listener for operators: health, metrics and a status page. It shows no personal data and asks nobody who they are: keep it away from strangers."`
 	SignIn        SignIn        `key:"signin" doc:"How users prove who they are. At least one way must be set, or nobody could sign in; several may be."`
-	Access        Access        `key:"access" doc:"Who may sign in, publish, and read whom. An entry is an address, a domain, *.domain for those below it, group:name, or * for everybody. What is refused is answered 403."`
+	Access        Access        `key:"access" doc:"Who may sign in, publish, and read whom. An entry is an address, a domain, *.domain for those below it, group:name, or * for everybody. Who signs in is known by the address they sign in with (for Entra ID the user principal name), who is read by their SIP address. What is refused is answered 403."`
 	Tenants       []Tenant      `key:"tenants" doc:"The Microsoft Entra tenants served, at least one. The domain of an address picks its tenant."`
 	Presence      Presence      `key:"presence" doc:"How presence is read, kept and shown."`
 	Directory     Directory     `key:"directory" doc:"How addresses become users."`
@@ -123,7 +123,7 @@ type Fixed struct {
 type Access struct {
 	SignInAllow  []string `key:"sign_in_allow" doc:"Who may sign in. Empty: everybody of the tenants' domains."`
 	SignInDeny   []string `key:"sign_in_deny" doc:"Who may not, whatever sign_in_allow says."`
-	PublishAllow []string `key:"publish_allow" doc:"Who may set their presence, note and location, of those who may sign in. Empty: everybody."`
+	PublishAllow []string `key:"publish_allow" doc:"Who may set their presence and note, of those who may sign in. Empty: everybody. A location stays with the application and is not published."`
 	PublishDeny  []string `key:"publish_deny" doc:"Who may not, whatever publish_allow says."`
 	Read         []string `key:"read" format:"read_rule" doc:"Who may read whom: allow READERS > PEOPLE, or deny READERS > PEOPLE, with spaces between entries. Readers named by an allow rule may read nobody else; deny goes before allow. Everybody may read themselves."`
 	ReadNobody   bool     `key:"read_nobody" doc:"Refuse what no rule of read allows."`

@@ -79,6 +79,7 @@ type client struct {
 	base   string
 	accept string
 	token  string
+	via    *http.Client // nil: the default one
 }
 
 type response struct {
@@ -109,7 +110,11 @@ func (c *client) do(method, href, contentType, body string, change ...func(*http
 	for _, f := range change {
 		f(req)
 	}
-	res, err := http.DefaultClient.Do(req)
+	via := c.via
+	if via == nil {
+		via = http.DefaultClient
+	}
+	res, err := via.Do(req)
 	require.NoError(c.t, err)
 	defer res.Body.Close()
 	read, err := io.ReadAll(res.Body)

@@ -83,10 +83,12 @@ type Certificate struct {
 	clk               clock.Clock
 	log               *slog.Logger
 
-	mu     sync.Mutex
-	looked time.Time
-	seen   [2]stamp // of the files that were read last, whether they were good or not
-	good   *tls.Certificate
+	mu      sync.Mutex
+	looked  time.Time
+	good    *tls.Certificate
+	seen    [2]stamp // of the files that good is from
+	bad     [2]stamp // of the files that were said to be no good
+	missing bool     // it was said that there are no files
 }
 
 type stamp struct {
@@ -133,24 +135,33 @@ func (c *Certificate) current() *tls.Certificate {
 	}
 	c.looked = now
 	seen, err := c.stat()
-	if err == nil && seen[0].same(c.seen[0]) && seen[1].same(c.seen[1]) {
+	if err != nil {
+		if !c.missing {
+			c.log.Warn("the files of the server's certificate cannot be found; the certificate stays", "file", c.certFile, "error", err)
+		}
+		c.missing = true
 		return c.good
 	}
-	if err == nil {
-		var pair tls.Certificate
-		if pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile); err == nil {
-			c.good, c.seen = &pair, seen
-			c.log.Info("the server's certificate is another one now", "file", c.certFile)
-			return c.good
-		}
-		// A pair that is half written is read again when the other half is there.
-		if !seen[0].same(c.seen[0]) || !seen[1].same(c.seen[1]) {
+	c.missing = false
+	if same(seen, c.seen) {
+		return c.good
+	}
+	// A pair that cannot be used is read again and again: half of it may not be
+	// there yet, or may not be readable yet, which the stamp does not tell.
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		if !same(seen, c.bad) {
 			c.log.Warn("the new files of the server's certificate cannot be used; the old one stays", "file", c.certFile, "error", err)
 		}
-		c.seen = seen
+		c.bad = seen
+		return c.good
 	}
+	c.good, c.seen, c.bad = &pair, seen, [2]stamp{}
+	c.log.Info("the server's certificate is another one now", "file", c.certFile)
 	return c.good
 }
+
+func same(a, b [2]stamp) bool { return a[0].same(b[0]) && a[1].same(b[1]) }
 
 func (c *Certificate) stat() (seen [2]stamp, err error) {
 	for i, file := range []string{c.certFile, c.keyFile} {

@@ -172,18 +172,24 @@ func (c *coalescer) outdate(k userKey) { c.discard(k, true) }
 // discard is outdate for what a request under way will say, and for what is known
 // if expire is set.
 func (c *coalescer) discard(k userKey, expire bool) {
+	one := c.lockSettled(k)
+	defer c.mu.Unlock()
+	if one != nil && !one.queued {
+		c.supersede(one)
+	}
+	if expire {
+		c.cache.expire(k)
+	}
+}
+
+// lockSettled waits until no answer about a person is about to be applied, and
+// returns with mu held: the call for the person, nil if there is none.
+func (c *coalescer) lockSettled(k userKey) *call {
 	for {
 		c.mu.Lock()
 		one := c.calls[k]
 		if one == nil || !one.settling {
-			if one != nil && !one.queued {
-				c.supersede(one)
-			}
-			if expire {
-				c.cache.expire(k)
-			}
-			c.mu.Unlock()
-			return
+			return one
 		}
 		w := &waiter{pending: 1, done: make(chan struct{}), settling: true}
 		one.waiters = append(one.waiters, asker{waiter: w})

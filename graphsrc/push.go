@@ -128,31 +128,21 @@ func (c *coalescer) push(k userKey, p *PresenceChange) bool {
 // for it; nil if the source has closed. While an answer is about to be applied it
 // waits for that.
 func (c *coalescer) intercept(k userKey) *call {
-	for {
-		c.mu.Lock()
-		if c.life.ctx.Err() != nil {
-			c.mu.Unlock()
-			return nil
-		}
-		was := c.calls[k]
-		if was == nil || !was.settling {
-			one := &call{key: k, settling: true, lane: budget.FirstLook}
-			if was != nil {
-				if was.queued {
-					c.dequeue(was)
-				}
-				one.lane, one.waiters = was.lane, was.waiters
-				was.finished, was.waiters, was.next = true, nil, one
-			}
-			c.calls[k] = one
-			c.mu.Unlock()
-			return one
-		}
-		w := &waiter{pending: 1, done: make(chan struct{}), settling: true}
-		was.waiters = append(was.waiters, asker{waiter: w})
-		c.mu.Unlock()
-		<-w.done
+	was := c.lockSettled(k)
+	defer c.mu.Unlock()
+	if c.life.ctx.Err() != nil {
+		return nil
 	}
+	one := &call{key: k, settling: true, lane: budget.FirstLook}
+	if was != nil {
+		if was.queued {
+			c.dequeue(was)
+		}
+		one.lane, one.waiters = was.lane, was.waiters
+		was.finished, was.waiters, was.next = true, nil, one
+	}
+	c.calls[k] = one
+	return one
 }
 
 // askAgain replaces an intercepted call by one that asks Graph. The caller holds

@@ -69,15 +69,23 @@ func newClient(cfg Config, wrap func(http.RoundTripper) http.RoundTripper, logge
 	if err := errors.Join(endpointsErr, credentialErr); err != nil {
 		return nil, fmt.Errorf("setting up Graph: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	c, err := assemble(cfg, ep, &tokens{credential: credential, explain: func() error { return checkTokenFile(cfg) }, clock: clk}, wrap, logger)
+	if err != nil {
+		return nil, err
+	}
+	c.idle = append(c.idle, authority)
+	return c, nil
+}
+
+// assemble makes a client of where Graph is and what gives its tokens: t has
+// credential, explain and clock, the rest is filled in.
+func assemble(cfg Config, ep endpoints, t *tokens, wrap func(http.RoundTripper) http.RoundTripper, logger *slog.Logger) (*Client, error) {
+	t.scope, t.logger = ep.scope, logger
+	t.ctx, t.cancel = context.WithCancel(context.Background())
 	graph := newTransport(cfg.RootCAs)
 	c := &Client{
-		endpoints: ep, clientID: cfg.ClientID,
-		tokens: &tokens{
-			credential: credential, explain: func() error { return checkTokenFile(cfg) },
-			scope: ep.scope, clock: clk, logger: logger, ctx: ctx, cancel: cancel,
-		},
-		idle:    []*http.Transport{graph, authority},
+		endpoints: ep, clientID: cfg.ClientID, tokens: t,
+		idle:    []*http.Transport{graph},
 		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		logger:  logger,
 	}
@@ -85,9 +93,9 @@ func newClient(cfg Config, wrap func(http.RoundTripper) http.RoundTripper, logge
 	if wrap != nil {
 		innermost = wrap(graph)
 	}
-	adapter, err := newAdapter(ep.base, &authTransport{base: ep.base, tokens: c.tokens, next: innermost, logger: logger})
+	adapter, err := newAdapter(ep.base, &authTransport{base: ep.base, tokens: t, next: innermost, logger: logger})
 	if err != nil {
-		cancel()
+		t.cancel()
 		return nil, fmt.Errorf("setting up the request adapter: %w", err)
 	}
 	c.adapter = adapter

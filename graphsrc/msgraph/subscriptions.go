@@ -1,7 +1,6 @@
 package msgraph
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -71,26 +70,9 @@ func newSubscriber(cfg Config, credential azcore.TokenCredential, wrap func(http
 		return nil, fmt.Errorf("setting up subscriptions: %w", err)
 	}
 	user := &userCredential{credential: credential}
-	ctx, cancel := context.WithCancel(context.Background())
-	graph := newTransport(cfg.RootCAs)
-	c := &Client{
-		endpoints: ep, clientID: cfg.ClientID,
-		tokens: &tokens{
-			credential: user, explain: user.reason,
-			scope: ep.scope, clock: clk, logger: logger, ctx: ctx, cancel: cancel,
-		},
-		idle:    []*http.Transport{graph},
-		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
-		logger:  logger,
-	}
-	var innermost http.RoundTripper = graph
-	if wrap != nil {
-		innermost = wrap(graph)
-	}
-	c.adapter, err = newAdapter(ep.base, &authTransport{base: ep.base, tokens: c.tokens, next: innermost, logger: logger})
+	c, err := assemble(cfg, ep, &tokens{credential: user, explain: user.reason, clock: clk}, wrap, logger)
 	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("setting up the request adapter: %w", err)
+		return nil, err
 	}
 	return &Subscriber{client: c, credential: user}, nil
 }

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,14 +61,11 @@ func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, 
 	if n.keys, err = notify.NewKeyring(notify.KeyringConfig{Clock: clk, Logger: log}); err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if graph.RootCAs != nil {
-		transport.TLSClientConfig = &tls.Config{RootCAs: graph.RootCAs, MinVersion: tls.VersionTLS12}
-	}
-	n.cleanups = append(n.cleanups, transport.CloseIdleConnections)
+	client := documentClient(graph.RootCAs)
+	n.cleanups = append(n.cleanups, client.CloseIdleConnections)
 	n.tokens, err = notify.NewTokens(notify.TokensConfig{
 		Authority: authorityOf(t), TenantID: t.TenantID, ClientID: graph.ClientID,
-		HTTPClient: &http.Client{Transport: transport, Timeout: 10 * time.Second}, Clock: clk,
+		HTTPClient: client, Clock: clk,
 	})
 	if err != nil {
 		return nil, err

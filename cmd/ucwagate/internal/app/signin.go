@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -249,10 +250,17 @@ func (a *App) authorityClient(t config.Tenant) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	client := documentClient(roots)
+	a.onStop("client of "+strings.TrimPrefix(authorityOf(t), "https://"), func(context.Context) error { client.CloseIdleConnections(); return nil })
+	return client, nil
+}
+
+// documentClient fetches the documents of an authority; nil roots are the
+// system's.
+func documentClient(roots *x509.CertPool) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if roots != nil {
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	a.onStop("client of "+strings.TrimPrefix(authorityOf(t), "https://"), func(context.Context) error { transport.CloseIdleConnections(); return nil })
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}, nil
+	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }

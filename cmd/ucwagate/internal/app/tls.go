@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,13 +53,7 @@ func (a *App) redirect(ctx context.Context) error {
 	}
 	a.redirectAddr = l.Addr()
 	_, port, _ := net.SplitHostPort(a.addr.String()) // none for a socket
-	server := newServer(toHTTPS(a.cfg.Server.PublicURL, port), a.log)
-	a.onStop("redirecting listener", func(context.Context) error { return server.Close() })
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			a.served <- fmt.Errorf("redirecting listener: %w", err)
-		}
-	}()
+	a.serveBeside("redirecting listener", l, toHTTPS(a.cfg.Server.PublicURL, port))
 	a.log.InfoContext(ctx, "sending clients to HTTPS", "address", l.Addr().String())
 	return nil
 }

@@ -54,7 +54,7 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
-	$(GO) test -count=1 -v -run Documented ./graphsrc/scale -full
+	$(GO) test -count=1 -v -run Documented ./graphsrc/scale -full -update
 	$(GO) run ./cmd/ucwaload
 
 # golden rewrites the golden files; read the difference before you commit it.

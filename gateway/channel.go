@@ -36,6 +36,9 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 			if v.Package.Overflow {
 				g.log.WarnContext(ctx, "a client that does not fetch its events is told to resynchronize", "application", app.ID)
 			}
+			if v.Woken && g.onWake != nil {
+				g.onWake(v.Late)
+			}
 			return v.Package, nil
 		case v.Replaced:
 			return nil, &Error{Reason: PGetReplaced, Message: "Another request for events has taken the place of this one."}

@@ -112,6 +112,10 @@ type Options struct {
 	// RosterInterval is how often groups that somebody subscribed to are read
 	// again (default 5 min).
 	RosterInterval time.Duration
+	// OnWake is told how long ago the events were due with which a P-GET that
+	// waited is answered: since they became known, without the time for which
+	// its client wants them held back. It must not block. Nil is for nobody.
+	OnWake func(late time.Duration)
 }
 
 // Gateway answers for all tenants.
@@ -135,6 +139,7 @@ type Gateway struct {
 	drain       *drain
 	publisher   *publisher
 	rosterEvery time.Duration
+	onWake      func(late time.Duration) // may be nil
 
 	stop context.CancelFunc // nil until Start
 	work sync.WaitGroup
@@ -161,7 +166,8 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		byDomain: make(map[string]*Tenant), store: o.Store, clock: o.Clock, log: o.Logger,
-		translation: o.Translation, contacts: o.Contacts, access: o.Access, readOnly: o.ReadOnly, noPhotos: o.NoPhotos, limits: o.Limits, rosterEvery: o.RosterInterval, drain: newDrain(),
+		translation: o.Translation, contacts: o.Contacts, access: o.Access, readOnly: o.ReadOnly, noPhotos: o.NoPhotos, limits: o.Limits, rosterEvery: o.RosterInterval, onWake: o.OnWake,
+		drain: newDrain(),
 	}
 	g.watch, g.rosters, g.publisher = newWatch(g), newRosters(g), newPublisher(g)
 	for i := range o.Tenants {

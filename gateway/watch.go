@@ -232,11 +232,11 @@ func (w *watch) lookAgain(ctx context.Context, t *target) {
 	// Whoever read the person before they were watched may have missed a change
 	// in between: they are told to look again. Mostly the look-up takes no time,
 	// and this is one with the event of the subscription itself.
-	kinds := []session.Kind{session.ContactPresence}
-	if w.gateway.clock.Now().Sub(t.since) > promptLookup {
+	kinds, now := []session.Kind{session.ContactPresence}, w.gateway.clock.Now()
+	if now.Sub(t.since) > promptLookup {
 		kinds = append(kinds, session.ContactNote, session.ContactLocation, session.ContactSupportedModalities)
 	}
-	w.publish(ctx, t.address, kinds)
+	w.publish(ctx, t.address, now, kinds)
 }
 
 // promptLookup is how long after a subscription its people may be watched
@@ -299,6 +299,7 @@ func (w *watch) close() {
 // changed is what a source reports: it becomes events for every application
 // that watches the person, under each address they watch.
 func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) {
+	known := w.gateway.clock.Now()
 	kinds := w.gateway.differences(tenant, c)
 	if len(kinds) == 0 {
 		return
@@ -311,15 +312,16 @@ func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) 
 	}
 	w.mu.Unlock()
 	for _, address := range addresses {
-		w.publish(ctx, address, kinds)
+		w.publish(ctx, address, known, kinds)
 	}
 }
 
-// publish raises the events that parts of a contact have changed.
-func (w *watch) publish(ctx context.Context, address string, kinds []session.Kind) {
+// publish raises the events that parts of a contact have changed, as is known
+// since then.
+func (w *watch) publish(ctx context.Context, address string, since time.Time, kinds []session.Kind) {
 	events := make([]*session.Event, len(kinds))
 	for i, kind := range kinds {
-		events[i] = &session.Event{Kind: kind, Type: session.Updated, Class: session.Medium, Key: address}
+		events[i] = &session.Event{Kind: kind, Type: session.Updated, Class: session.Medium, Key: address, Since: since.UnixNano()}
 	}
 	if err := w.gateway.store.Publish(ctx, address, events...); err != nil {
 		w.gateway.log.ErrorContext(ctx, "a change could not be published", "error", err)

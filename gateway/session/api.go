@@ -100,6 +100,11 @@ type Verdict struct {
 	Replaced bool
 	// Closed says that the channel is not there any more.
 	Closed bool
+	// Woken says that the package is the answer to a P-GET that waited until
+	// events were due, and Late how long ago they were: since they became known,
+	// without the time for which the client wants them held back.
+	Woken bool
+	Late  time.Duration
 	// Ticket names a P-GET that waits (Package nil, Replaced false), and Until
 	// is when it must be looked at again at the latest.
 	Ticket uint64

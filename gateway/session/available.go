@@ -181,7 +181,7 @@ func (s *Session) Notify(now time.Time, addr string, events ...*Event) {
 	var own []*Event
 	for _, e := range events {
 		if kind := s.ownKind(e.Kind); kind != 0 {
-			own = append(own, &Event{Kind: kind, Type: Updated, Class: Medium})
+			own = append(own, &Event{Kind: kind, Type: Updated, Class: Medium, Since: e.Since})
 		}
 	}
 	s.enqueue(t, own...)

@@ -168,7 +168,12 @@ func (s *Session) Look(instance string, ticket uint64, now time.Time) Verdict {
 	if c == nil {
 		return s.unseated(instance)
 	}
-	return s.look(c, t)
+	due, some := c.queue.due(int64(c.medium), int64(c.low))
+	v := s.look(c, t)
+	if v.Package != nil && some && due <= t {
+		v.Woken, v.Late = true, time.Duration(t-due)
+	}
+	return v
 }
 
 // unseated is the verdict on a P-GET that does not wait any more.
@@ -262,7 +267,7 @@ func (s *Session) enqueue(t int64, events ...*Event) {
 	for i := range s.channels {
 		c := &s.channels[i]
 		for _, e := range events {
-			c.queue.add(e, t)
+			c.queue.add(e, e.since(t))
 			if c.queue.len() > s.limits.Events {
 				c.overflow()
 			}
@@ -275,6 +280,15 @@ func (s *Session) enqueue(t int64, events ...*Event) {
 			s.wake(c.instance, at)
 		}
 	}
+}
+
+// since is from when on the client has to be told of an event that is queued at
+// t. The clocks of replicas differ: nothing is known before it is.
+func (e *Event) since(t int64) int64 {
+	if e.Since == 0 || e.Since > t {
+		return t
+	}
+	return e.Since
 }
 
 func (s *Session) wake(instance string, at int64) {

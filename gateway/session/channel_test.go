@@ -160,6 +160,63 @@ func TestEventsReleaseAPGetByTheirClass(t *testing.T) {
 	})
 }
 
+func TestAVerdictTellsHowLateAWokenPGetIs(t *testing.T) {
+	since := func(class session.Class, known float64) *session.Event {
+		e := event(session.Contact, session.Added, class, "ana")
+		e.Since = at(known).UnixNano()
+		return e
+	}
+	for _, c := range []struct {
+		name   string
+		events []*session.Event // queued at 10 s
+		look   float64
+		woken  bool
+		late   float64
+	}{
+		{"at once for what is urgent", []*session.Event{event(session.Contact, session.Added, session.High, "ana")}, 10, true, 0},
+		{"by what went by since", []*session.Event{event(session.Contact, session.Added, session.High, "ana")}, 10.5, true, 0.5},
+		{"without the time that the client wants to wait", []*session.Event{presence("ana")}, 15.25, true, 0.25},
+		{"from when the change was known, not from when its turn came", []*session.Event{since(session.High, 9)}, 10, true, 1},
+		{"and the timer counts from there too", []*session.Event{since(session.Medium, 8)}, 13.5, true, 0.5},
+		{"by the one that was due first", []*session.Event{since(session.Low, 1), presence("bo")}, 17, true, 2},
+		{"not from a time to come: clocks differ", []*session.Event{since(session.High, 12)}, 11, true, 1},
+		{"not where the time-out answers", nil, 180, false, 0},
+		{"not where the time-out takes along what is not due", []*session.Event{since(session.Medium, 178)}, 180, false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := session.New(start, session.Limits{})
+			v := arrive(t, s, 1, start)
+			queued := at(10)
+			if c.look == 180 {
+				queued = at(178)
+			}
+			s.Enqueue(queued, c.events...)
+			s = stored(t, s)
+			v = s.Look("", v.Ticket, at(c.look))
+			require.NotNil(t, v.Package)
+			require.Equal(t, c.woken, v.Woken)
+			require.Equal(t, time.Duration(c.late*float64(time.Second)), v.Late)
+			if c.woken {
+				again, err := s.Arrive("", session.Poll{Ack: 1}, at(c.look))
+				require.NoError(t, err)
+				require.False(t, again.Woken, "a package that is sent once more wakes nobody")
+			}
+		})
+	}
+	t.Run("nobody waited for what was there already, nor for a drain", func(t *testing.T) {
+		s := session.New(start, session.Limits{})
+		s.Enqueue(start, event(session.Contact, session.Added, session.High, "ana"))
+		v := arrive(t, s, 1, at(1))
+		require.NotNil(t, v.Package)
+		require.False(t, v.Woken)
+		v = arrive(t, s, 2, at(2))
+		s.Enqueue(at(2), presence("ana"))
+		v = s.Release("", v.Ticket, at(3))
+		require.Len(t, v.Package.Events, 1)
+		require.False(t, v.Woken)
+	})
+}
+
 func TestEventsAboutOneTargetCollapse(t *testing.T) {
 	const a, u, d = session.Added, session.Updated, session.Deleted
 	for _, c := range []struct {

@@ -73,6 +73,10 @@ type Event struct {
 	// …), of an event in a group or about one.
 	Group    string `json:"g,omitempty"`
 	GroupRel string `json:"r,omitempty"`
+	// Since is when what the event tells became known, in Unix nanoseconds; 0:
+	// when it is queued. Aggregation timers and Verdict.Late count from it, so
+	// that whoever is told last of many does not wait longer, nor seem prompt.
+	Since int64 `json:"s,omitempty"`
 
 	// Communication is what an event about the communication resource embeds.
 	Communication *Communication `json:"m,omitempty"`

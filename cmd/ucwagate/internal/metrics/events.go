@@ -27,10 +27,10 @@ var (
 		"ucwagate_pget_duration_seconds", typeHistogram, "How long P-GETs were held open, by class of the status.", []string{"status"},
 	}
 	wakeFamily = Family{
-		"ucwagate_wake_latency_seconds", typeHistogram, "Time from the moment when a change became known until a parked P-GET took it.", nil,
+		"ucwagate_wake_latency_seconds", typeHistogram, "Time until a parked P-GET took the events it was woken for: from the moment when the first of them was known to the gateway, without the time for which its client wants events held back.", nil,
 	}
 	batchFamily = Family{
-		"ucwagate_batch_parts", typeHistogram, "Requests in a batch.", nil,
+		"ucwagate_batch_parts", typeHistogram, "Requests in a batch. They are no requests of their own to ucwagate_http_requests_total.", nil,
 	}
 	answersFamily = Family{
 		"ucwagate_graph_answers_total", typeCounter, "Answers to requests sent to Graph, by kind of request and result.", []string{labelTenant, "kind", "result"},
@@ -121,7 +121,8 @@ func (m *Metrics) SignIn(method, result string) {
 	m.events.signIns.WithLabelValues(among(m.signInMethods, method), among(m.signInResults, result)).Inc()
 }
 
-// Wake counts that a parked P-GET took a change that became known latency ago.
+// Wake counts that a parked P-GET took events that were due latency ago: since
+// they became known, without the time for which the client wants them held back.
 func (m *Metrics) Wake(latency time.Duration) {
 	if m == nil {
 		return

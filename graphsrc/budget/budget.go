@@ -146,6 +146,7 @@ func (b *Budget) Acquire(ctx context.Context, lane Lane) (*Permit, error) {
 		return nil, fmt.Errorf("acquiring a token of the %s lane: %w", lane, ErrClosed)
 	}
 	now := b.settle()
+	p.asked = now
 	if b.order.empty() && b.bucket.has(1+b.reserve(lane)) {
 		b.grant(p, now)
 		b.mu.Unlock()

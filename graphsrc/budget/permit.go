@@ -28,6 +28,7 @@ type Permit struct {
 	ready      chan struct{} // closed when a waiting permit is granted or refused
 	err        error         // of a refused permit
 	deadline   int64         // of a waiting permit: when its caller gives up
+	asked      int64         // when Acquire was called
 	granted    int64         // of a held permit: since when
 	lane       Lane
 	state      permitState // guarded by budget.mu

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 )
 
 // Transport wraps the innermost RoundTripper, the one that writes to the network;
@@ -30,21 +31,21 @@ type transport struct {
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	b := t.budget
-	lane, sentAt, err := b.pay(req.Context())
+	send, sentAt, err := b.pay(req.Context())
 	if err != nil {
 		if req.Body != nil {
 			req.Body.Close() // a RoundTripper closes the body even if it fails
 		}
 		return nil, err
 	}
-	resp, err := t.base.RoundTrip(b.watched(req, lane))
+	resp, err := t.base.RoundTrip(b.watched(req, send))
 	if err != nil {
-		b.observe(lane, 0, err)
+		b.observe(send.Lane, 0, err)
 		return nil, err
 	}
 	resp.Request = req
 	b.heed(resp, sentAt)
-	b.observe(lane, resp.StatusCode, nil)
+	b.observe(send.Lane, resp.StatusCode, nil)
 	return resp, nil
 }
 
@@ -57,29 +58,46 @@ func (t *transport) CloseIdleConnections() {
 
 // pay spends the permit of ctx or, as often as it takes, a new one: between a
 // grant and the send a pause may make a permit void.
-func (b *Budget) pay(ctx context.Context) (lane Lane, sentAt int64, err error) {
+func (b *Budget) pay(ctx context.Context) (send Send, sentAt int64, err error) {
 	for p := permitOf(ctx); ; {
 		if p != nil && ctx.Err() == nil {
 			if at, ok := b.spend(p); ok {
-				return p.lane, at, nil
+				return Send{p.lane, time.Duration(p.granted - p.asked)}, at, nil
 			}
 		}
 		if p, err = b.Acquire(ctx, LaneOf(ctx)); err != nil {
-			return 0, 0, err
+			return Send{}, 0, err
 		}
 	}
 }
 
 // watched returns req with a trace that charges every connection after the
 // first that net/http uses for it: each means that it sends the request again.
-func (b *Budget) watched(req *http.Request, lane Lane) *http.Request {
+func (b *Budget) watched(req *http.Request, send Send) *http.Request {
 	var attempts atomic.Int32
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		if attempts.Add(1) > 1 {
-			b.charge(lane)
+			b.charge(send.Lane)
 		}
 	}}
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+	ctx := context.WithValue(req.Context(), sendKey{}, send)
+	return req.WithContext(httptrace.WithClientTrace(ctx, trace))
+}
+
+// Send is what a request has been charged as.
+type Send struct {
+	Lane Lane
+	// Waited is how long its permit was waited for, wherever that was.
+	Waited time.Duration
+}
+
+type sendKey struct{}
+
+// SendOf returns what the request of ctx has been charged as; false above
+// Transport. It is for whoever observes requests below it.
+func SendOf(ctx context.Context) (Send, bool) {
+	send, ok := ctx.Value(sendKey{}).(Send)
+	return send, ok
 }
 
 // heed closes the tap if the answer asks for it.

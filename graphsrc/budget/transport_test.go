@@ -79,6 +79,29 @@ func TestAPermitPaysForTheFirstSendOnly(t *testing.T) {
 	})
 }
 
+func TestBelowTheTransportIsKnownWhatARequestIsChargedAs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, Options{Plan: Plan{Limit: 1500, Window: 30 * time.Second, Capacity: 100, Rate: 1}}) // empty at first
+		var seen []Send
+		rt := b.Transport(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			send, ok := SendOf(req.Context())
+			require.True(t, ok)
+			seen = append(seen, send)
+			return answer(req, http.StatusOK), nil
+		}))
+		_, err := get(t, WithLane(t.Context(), Publish), rt)
+		require.NoError(t, err)
+		p, err := b.Acquire(t.Context(), Interactive)
+		require.NoError(t, err)
+		wait(2 * time.Second) // what is done with a permit in hand is no waiting for it
+		_, err = get(t, WithPermit(t.Context(), p), rt)
+		require.NoError(t, err)
+		require.Equal(t, []Send{{Publish, time.Second}, {Interactive, time.Second}}, seen)
+		_, ok := SendOf(t.Context())
+		require.False(t, ok)
+	})
+}
+
 func TestAPermitThatIsNoGoodIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, other := newBudget(t, Options{}), newBudget(t, Options{})

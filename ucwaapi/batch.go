@@ -95,6 +95,12 @@ func (s *Server) batch(k *call) error {
 		return errTooManyBatched
 	}
 	defer s.batched.leave(user, len(parts))
+	if s.onBatch != nil {
+		s.onBatch(len(parts))
+	}
+	if x := exchangeOf(k.Request()); x != nil {
+		x.Parts = len(parts)
+	}
 
 	var body bytes.Buffer
 	out := batch.NewWriter(&body, batch.NewBoundary())
@@ -191,7 +197,7 @@ func (s *Server) execute(ctx context.Context, k *call, parts []batchPart) func(y
 		answers := make(chan chan batchAnswer, batchWorkers-1)
 		var work sync.WaitGroup
 		defer work.Wait()
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(WithExchange(ctx, nil)) // the parts run at the same time
 		defer cancel()
 		work.Go(func() {
 			defer close(answers)

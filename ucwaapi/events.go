@@ -18,6 +18,9 @@ func (s *Server) events(k *call) error {
 		return err
 	}
 	p, err := s.gateway.Events(k.Request().Context(), k.app, instance, poll)
+	if x := exchangeOf(k.Request()); x != nil && x.OnRelease != nil {
+		x.OnRelease()
+	}
 	if err != nil {
 		return err
 	}

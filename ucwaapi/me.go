@@ -73,6 +73,7 @@ func (s *Server) makeMeAvailable(k *call) error {
 		if req.SignInAs, ok = mapping.ParsePreferred(text); !ok {
 			problems = append(problems, preferredProblem("signInAs"))
 		}
+		k.becomes(string(req.SignInAs))
 	}
 	for name, to := range map[string]*time.Duration{"inactiveTimeout": &req.InactiveTimeout, "voipFallbackToPhoneAudioTimeOut": nil} {
 		text, ok := in.String(name)
@@ -129,6 +130,9 @@ func (s *Server) publishPresence(k *call) error {
 		if preferred, ok = mapping.ParsePreferred(text); !ok {
 			return gateway.Invalid(preferredProblem("availability"))
 		}
+		k.becomes(string(preferred))
+	} else {
+		k.becomes(valueReset)
 	}
 	if err := s.gateway.SetPresence(k.Request().Context(), k.principal, k.app, preferred); err != nil {
 		return err
@@ -154,6 +158,7 @@ func (s *Server) publishNote(k *call) error {
 	// Only the personal note can be set. Clients post the whole note back, so
 	// another type is passed over.
 	text, _ := in.Text("message")
+	k.becomes(setOrCleared(text))
 	if err := s.gateway.SetNote(k.Request().Context(), k.principal, k.app, text); err != nil {
 		return err
 	}
@@ -184,6 +189,7 @@ func (s *Server) publishLocation(k *call) error {
 		return err
 	}
 	text, _ := in.Text("location")
+	k.becomes(setOrCleared(text))
 	if err := s.gateway.SetLocation(k.Request().Context(), k.principal, k.app, text); err != nil {
 		return err
 	}

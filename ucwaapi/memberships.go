@@ -60,6 +60,7 @@ func (s *Server) addGroupMembership(k *call) error {
 		return err
 	}
 	uri, _ := in.String("contactUri")
+	k.concerns(uri)
 	group, err := groupNamed(k, in)
 	if err != nil {
 		return err
@@ -73,6 +74,7 @@ func (s *Server) addGroupMembership(k *call) error {
 
 func (s *Server) removeGroupMembership(k *call) error {
 	group, address := splitMembership(k.Param("membership"))
+	k.concerns(address)
 	if err := s.gateway.RemoveContact(k.Request().Context(), k.principal, group, address); err != nil {
 		return err
 	}
@@ -85,6 +87,7 @@ func (s *Server) removeContactFromAllGroups(k *call) error {
 		return err
 	}
 	uri, _ := in.String("contactUri")
+	k.concerns(uri)
 	if err := s.gateway.RemoveContactFromAllGroups(k.Request().Context(), k.principal, uri); err != nil {
 		return err
 	}
@@ -141,6 +144,7 @@ func (s *Server) addToContactList(k *call) error {
 	}
 	name, _ := in.Text("displayName")
 	mail, _ := in.String("smtpAddress")
+	k.concerns(mail)
 	if err := s.gateway.AddDistributionGroup(k.Request().Context(), k.principal, name, mail); err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ type Route struct {
 	access access
 	// cookie says that the cookie for photos is as good as a token.
 	cookie bool
+	// action names what the operation changes, for OnChange; empty: nothing
+	// that is told of.
+	action string
 	serve  func(*Server, *call) error
 }
 
@@ -96,7 +99,7 @@ var applicationRoutes = []Route{
 	row(http.MethodPost, "batch", []string{"/batch"}, application, (*Server).batch),
 	row(http.MethodPost, "reportMyNetwork", []string{"/reportMyNetwork"}, application, (*Server).reportMyNetwork,
 		values("clientNetworkType", "External", "Internal"), text("ip"), text("mac"), text("subnetID")),
-	row(http.MethodGet, "events", []string{"/events"}, application, (*Server).events,
+	row(http.MethodGet, eventsRel, []string{"/events"}, application, (*Server).events,
 		text("ack"), instanceParam, text("low"), text("medium"), text("priority"), text("timeout")),
 	row(http.MethodGet, "onlineMeetings", []string{"/onlineMeetings"}, application, (*Server).onlineMeetings),
 	row(http.MethodGet, "communication", []string{"/communication"}, application, (*Server).communication),
@@ -111,15 +114,15 @@ var communicationParams = []RouteParameter{
 
 var meRoutes = []Route{
 	row(http.MethodGet, "me", []string{"/me"}, application, (*Server).me),
-	row(http.MethodPost, "makeMeAvailable", []string{"/me/makeMeAvailable", "/communication/makeMeAvailable"}, application, (*Server).makeMeAvailable,
-		append([]RouteParameter{text("inactiveTimeout"), values("signInAs", mapping.PreferredNames()...)}, communicationParams...)...),
+	changes("makeMeAvailable", row(http.MethodPost, "makeMeAvailable", []string{"/me/makeMeAvailable", "/communication/makeMeAvailable"}, application, (*Server).makeMeAvailable,
+		append([]RouteParameter{text("inactiveTimeout"), values("signInAs", mapping.PreferredNames()...)}, communicationParams...)...)),
 	row(http.MethodPost, "reportMyActivity", []string{"/me/reportMyActivity", "/reportMyActivity"}, application, (*Server).reportMyActivity),
 	row(http.MethodGet, "presence", []string{"/me/presence"}, application, (*Server).ownPresence),
-	row(http.MethodPost, "presence", []string{"/me/presence"}, application, (*Server).publishPresence, values("availability", mapping.PreferredNames()...)),
+	changes("presence", row(http.MethodPost, "presence", []string{"/me/presence"}, application, (*Server).publishPresence, values("availability", mapping.PreferredNames()...))),
 	row(http.MethodGet, "note", []string{"/me/note"}, application, (*Server).ownNote),
-	row(http.MethodPost, "note", []string{"/me/note"}, application, (*Server).publishNote, text("message")),
+	changes("note", row(http.MethodPost, "note", []string{"/me/note"}, application, (*Server).publishNote, text("message"))),
 	row(http.MethodGet, "location", []string{"/me/location"}, application, (*Server).ownLocation),
-	row(http.MethodPost, "location", []string{"/me/location"}, application, (*Server).publishLocation, text("location")),
+	changes("location", row(http.MethodPost, "location", []string{"/me/location"}, application, (*Server).publishLocation, text("location"))),
 	withCookie(row(http.MethodGet, "photo, contactPhoto", []string{"/photos/:contact", "/people/:contact/contactPhoto"}, application, (*Server).photo, text("size"))),
 	withCookie(row(http.MethodGet, "photo", []string{"/photo"}, application, (*Server).ownPhoto, text("size"))),
 }
@@ -129,20 +132,20 @@ var peopleRoutes = []Route{
 	row(http.MethodGet, "search", []string{"/people/search", "/search"}, application, (*Server).search, text("limit"), text("mail"), text("query")),
 	row(http.MethodGet, "myContacts, groupContacts", []string{"/people/contacts", "/contacts"}, application, (*Server).contacts, expandParam, groupParam),
 	row(http.MethodGet, "myGroups", []string{"/people/groups", "/groups"}, application, (*Server).myGroups, expandParam),
-	row(http.MethodPost, "myGroups", []string{"/people/groups", "/groups"}, application, (*Server).createGroup, text("displayName")),
+	changes("createGroup", row(http.MethodPost, "myGroups", []string{"/people/groups", "/groups"}, application, (*Server).createGroup, text("displayName"))),
 	row(http.MethodGet, "group", groupPaths(""), application, (*Server).group),
-	row(http.MethodPut, "group", groupPaths(""), application, (*Server).renameGroup, text("id"), text("name")),
-	row(http.MethodDelete, "group", groupPaths(""), application, (*Server).deleteGroup),
+	changes("renameGroup", row(http.MethodPut, "group", groupPaths(""), application, (*Server).renameGroup, text("id"), text("name"))),
+	changes("deleteGroup", row(http.MethodDelete, "group", groupPaths(""), application, (*Server).deleteGroup)),
 	row(http.MethodGet, "expandDistributionGroup", groupPaths("/expandDistributionGroup"), application, (*Server).expandDistributionGroup),
-	row(http.MethodPost, "addToContactList", groupPaths("/addToContactList"), application, (*Server).addToContactList, text("displayName"), text("smtpAddress")),
-	row(http.MethodPost, "removeFromContactList", groupPaths("/removeFromContactList"), application, (*Server).removeFromContactList, groupParam),
+	changes("addToContactList", row(http.MethodPost, "addToContactList", groupPaths("/addToContactList"), application, (*Server).addToContactList, text("displayName"), text("smtpAddress"))),
+	changes("removeFromContactList", row(http.MethodPost, "removeFromContactList", groupPaths("/removeFromContactList"), application, (*Server).removeFromContactList, groupParam)),
 	row(http.MethodGet, "groupMemberships", groupPaths("/groupMemberships"), application, (*Server).groupMemberships),
-	row(http.MethodPost, "groupMemberships", groupPaths("/groupMemberships"), application, (*Server).addGroupMembership, contactURIParam),
+	changes("addContact", row(http.MethodPost, "groupMemberships", groupPaths("/groupMemberships"), application, (*Server).addGroupMembership, contactURIParam)),
 	row(http.MethodGet, "myGroupMemberships, groupMemberships", []string{"/people/groupMemberships", "/myGroupMemberships"}, application, (*Server).groupMemberships, groupParam),
-	row(http.MethodPost, "myGroupMemberships", []string{"/people/groupMemberships", "/myGroupMemberships"}, application, (*Server).addGroupMembership, contactURIParam, groupParam),
-	row(http.MethodPost, "removeContactFromAllGroups", []string{"/people/groupMemberships/removeContactFromAllGroups", "/myGroupMemberships/removeContactFromAllGroups"}, application, (*Server).removeContactFromAllGroups, contactURIParam),
+	changes("addContact", row(http.MethodPost, "myGroupMemberships", []string{"/people/groupMemberships", "/myGroupMemberships"}, application, (*Server).addGroupMembership, contactURIParam, groupParam)),
+	changes("removeContactFromAllGroups", row(http.MethodPost, "removeContactFromAllGroups", []string{"/people/groupMemberships/removeContactFromAllGroups", "/myGroupMemberships/removeContactFromAllGroups"}, application, (*Server).removeContactFromAllGroups, contactURIParam)),
 	row(http.MethodGet, "myGroupMembership", []string{"/people/groupMemberships/:membership", "/myGroupMemberships/:membership"}, application, (*Server).groupMembership),
-	row(http.MethodDelete, "myGroupMembership", []string{"/people/groupMemberships/:membership", "/myGroupMemberships/:membership"}, application, (*Server).removeGroupMembership),
+	changes("removeContact", row(http.MethodDelete, "myGroupMembership", []string{"/people/groupMemberships/:membership", "/myGroupMemberships/:membership"}, application, (*Server).removeGroupMembership)),
 	row(http.MethodGet, "myPrivacyRelationships", []string{"/people/privacyRelationships", "/myPrivacyRelationships"}, application, (*Server).privacyRelationships),
 	row(http.MethodGet, "myPrivacyRelationship", []string{"/people/privacyRelationships/:level", "/myPrivacyRelationships/:level"}, application, (*Server).privacyRelationship),
 }

@@ -46,6 +46,13 @@ type Options struct {
 	NextWithResync bool
 	// MaxBody is the largest request body in bytes (default 1 MiB).
 	MaxBody int64
+	// OnBatch is told how many requests each batch has that is executed. It
+	// must not block. Nil is for nobody.
+	OnBatch func(parts int)
+	// OnChange is told of attempts to change something, for an audit log. It
+	// runs within the request, of which it may look at the client's address,
+	// and must not block. Nil is for nobody.
+	OnChange func(*http.Request, Change)
 }
 
 // Server answers UCWA requests.
@@ -66,6 +73,9 @@ type Server struct {
 	compressor     compressor
 	frame          http.Handler
 	batched        outstanding
+	templates      map[string]template // by path as the router knows it
+	onBatch        func(parts int)
+	onChange       func(*http.Request, Change)
 }
 
 // New builds a server.
@@ -94,7 +104,7 @@ func New(o Options) (*Server, error) {
 		gateway: o.Gateway, signIn: o.SignIn, log: o.Logger, origin: at,
 		allowed: newAllowedOrigins(o.AllowedOrigins), domain: o.Domain,
 		maxBody: o.MaxBody, echo: echo.New(), header: newHeaders(o.ServerName),
-		nextWithResync: o.NextWithResync,
+		nextWithResync: o.NextWithResync, templates: templatesByPath(), onBatch: o.OnBatch, onChange: o.OnChange,
 		buffers:        sync.Pool{New: func() any { return new([]byte) }},
 	}
 	if s.frame, err = xframe.New(xframe.Options{AllowedOrigins: o.AllowedOrigins, Own: at.of}); err != nil {
@@ -121,6 +131,12 @@ func ClientAddress(trustedProxies []netip.Prefix) func(*http.Request) string {
 	return (&origin{trusted: trustedProxies}).clientAddress
 }
 
+// TrustedProxy returns a function that says whether a request comes from one of
+// the trusted proxies, for whoever believes more of their headers.
+func TrustedProxy(trustedProxies []netip.Prefix) func(*http.Request) bool {
+	return (&origin{trusted: trustedProxies}).trusts
+}
+
 // call is one request on its way through a handler.
 type call struct {
 	echo.Context
@@ -132,6 +148,7 @@ type call struct {
 	links     links
 	// values backs the header values of the answer, one array for all of them.
 	values [3]string
+	change *Change // nil: nobody is told
 }
 
 // value returns s as a header value; i is its place in the call's array.
@@ -161,6 +178,9 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 			k.principal = gateway.Principal{Address: who.Address, ObjectID: who.ObjectID, TenantID: who.TenantID, Name: who.Name}
 			r = r.WithContext(gateway.WithClient(r.Context(), k.principal))
 			c.SetRequest(r)
+			if x := exchangeOf(r); x != nil {
+				x.Principal = k.principal
+			}
 		}
 		if err := checkVersion(r); err != nil {
 			return err
@@ -172,6 +192,12 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 				return err
 			}
 			k.app, k.links = app, linksOf(id)
+			if x := exchangeOf(r); x != nil {
+				x.Application = id
+			}
+		}
+		if route.action != "" && s.onChange != nil {
+			return s.serveChange(k)
 		}
 		return route.serve(s, k)
 	}

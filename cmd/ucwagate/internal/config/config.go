@@ -24,7 +24,8 @@ type Config struct {
 	Contacts      Contacts      `key:"contacts" doc:"Where contact lists and groups come from. A source for which a Graph permission is missing hides itself."`
 	Subscriptions Subscriptions `key:"subscriptions" doc:"Presence subscriptions and the event channel."`
 	Applications  Applications  `key:"applications" doc:"How many UCWA applications there may be, and how long they live."`
-	Log           Log           `key:"log" doc:"What is written to standard error."`
+	Log           Log           `key:"log" doc:"What is written to standard error (docs/operations.md)."`
+	Tracing       Tracing       `key:"tracing" doc:"OpenTelemetry traces of clients' requests and of requests to Graph (docs/operations.md). Off without an endpoint."`
 }
 
 // Server is the HTTP side.
@@ -286,6 +287,26 @@ type Applications struct {
 type Log struct {
 	Level  LogLevel  `key:"level" oneof:"debug,info,warn,error" doc:"Lowest level written."`
 	Format LogFormat `key:"format" oneof:"json,text" doc:"Form of a line."`
+	Access LogAccess `key:"access" oneof:"off,errors,all" doc:"The access log, a line for each request: of none, of those answered 400 or above or not at all, or of all. Needs level info or debug."`
+	Names  bool      `key:"names" doc:"Write addresses of people into the access log and the audit log. Without it they have a pseudonym and an object id."`
+}
+
+// LogAccess says which requests have a line in the access log.
+type LogAccess string
+
+// The kinds of access log.
+const (
+	AccessOff    LogAccess = "off"
+	AccessErrors LogAccess = "errors"
+	AccessAll    LogAccess = "all"
+)
+
+// Tracing says where traces go.
+type Tracing struct {
+	Endpoint    string  `key:"endpoint" format:"collector" doc:"Where spans are sent by OTLP over HTTP: URL of a collector, such as http://127.0.0.1:4318. Without a path it is /v1/traces. Empty: no traces."`
+	HeadersFile string  `key:"headers_file" format:"file" doc:"File of headers that go with the spans, one Name: value a line, such as an authorization. Empty: none."`
+	SampleRatio float64 `key:"sample_ratio" min:"0" max:"1" doc:"Part of the traces begun here that are recorded. A request from server.trusted_proxies that carries a trace (traceparent) is recorded as it says."`
+	ServiceName string  `key:"service_name" format:"word" doc:"The service's name in traces."`
 }
 
 // LogLevel is the lowest level of a line that is written.

@@ -94,7 +94,8 @@ func Default() Config {
 			Tombstone: time.Hour,
 			Max:       100_000,
 		},
-		Log: Log{Level: LogInfo, Format: LogJSON},
+		Log:     Log{Level: LogInfo, Format: LogJSON, Access: AccessOff},
+		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ucwagate"},
 	}
 }
 

@@ -28,6 +28,7 @@ var formats = map[string]func(string) (string, error){
 
 	"listen_or_socket":  readListenOrSocket,
 	"callback":          readCallback,
+	"collector":         readCollector,
 	"address":           readAddress,
 	"app_entry":         entry("application id", readGUID, readAddress),
 	"domain_entry":      entry("NetBIOS domain", readToken, readDomain),
@@ -142,6 +143,19 @@ func readAuthority(text string) (string, error) {
 		return "", errors.New("must be a scheme and a host without a path")
 	}
 	u.Path = ""
+	return u.String(), nil
+}
+
+// readCollector reads the URL of a collector. They mostly run beside what they
+// collect from, without TLS.
+func readCollector(text string) (string, error) {
+	u, err := readURL(text, "http", "https")
+	if err != nil {
+		return "", err
+	}
+	if u.Path = strings.TrimRight(u.Path, "/"); u.Path == "" {
+		u.Path = "/v1/traces"
+	}
 	return u.String(), nil
 }
 

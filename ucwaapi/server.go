@@ -105,7 +105,7 @@ func New(o Options) (*Server, error) {
 		allowed: newAllowedOrigins(o.AllowedOrigins), domain: o.Domain,
 		maxBody: o.MaxBody, echo: echo.New(), header: newHeaders(o.ServerName),
 		nextWithResync: o.NextWithResync, templates: templatesByPath(), onBatch: o.OnBatch, onChange: o.OnChange,
-		buffers:        sync.Pool{New: func() any { return new([]byte) }},
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
 	if s.frame, err = xframe.New(xframe.Options{AllowedOrigins: o.AllowedOrigins, Own: at.of}); err != nil {
 		return nil, fmt.Errorf("building the frame for web pages: %w", err)

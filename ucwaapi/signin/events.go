@@ -115,14 +115,27 @@ func (p *reporter) tell(r *http.Request, method string, result Result, who Ident
 	}
 	e := SignIn{Method: method, Result: result, ObjectID: who.ObjectID, Peer: p.peer(r)}
 	if who.Address != "" {
-		mac := hmac.New(sha256.New, p.key)
-		mac.Write([]byte(who.Address))
-		e.Account = hex.EncodeToString(mac.Sum(nil)[:8])
+		e.Account = p.pseudonym(who.Address)
 		if p.nameUsers {
 			e.Address = who.Address
 		}
 	}
 	p.hook(r.Context(), e)
+}
+
+func (p *reporter) pseudonym(address string) string {
+	mac := hmac.New(sha256.New, p.key)
+	mac.Write([]byte(address))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
+// Pseudonym returns what SignIn.Account is for an address, for other lines about
+// the same person. Without Options.OnSignIn there are none, and it is empty.
+func (a *Authenticator) Pseudonym(address string) string {
+	if a.events == nil || address == "" {
+		return ""
+	}
+	return a.events.pseudonym(address)
 }
 
 // tellRequest reports a request that was authenticated, or not, by what it

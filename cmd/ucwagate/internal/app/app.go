@@ -20,6 +20,7 @@ import (
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/cmd/ucwagate/internal/listen"
 	"ucwagate/cmd/ucwagate/internal/metrics"
+	"ucwagate/cmd/ucwagate/internal/observe"
 	"ucwagate/cmd/ucwagate/internal/ops"
 	"ucwagate/gateway"
 	"ucwagate/gateway/contactfile"
@@ -43,6 +44,13 @@ type App struct {
 	server  *http.Server
 	addr    net.Addr
 	served  chan error
+
+	authenticator *signin.Authenticator
+	clientAddress func(*http.Request) string
+
+	tracing   *observe.Tracing  // nil without traces
+	requests  *observe.Requests // nil where nothing is recorded of them
+	graceEnds time.Time         // zero until the listener is stopped
 
 	metrics      *metrics.Metrics
 	problems     *ops.Errors
@@ -72,20 +80,25 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 			err = errors.Join(err, a.Stop(context.Background()))
 		}
 	}()
+	if err = a.openTracing(); err != nil {
+		return nil, err
+	}
+	a.clientAddress = ucwaapi.ClientAddress(cfg.Server.TrustedProxies)
+	a.openRequests()
 	if a.policy, err = accessPolicy(cfg); err != nil {
 		return nil, err
 	}
-	signIn, err := a.signIn()
-	if err != nil {
+	if a.authenticator, err = a.signIn(); err != nil {
 		return nil, err
 	}
 	if a.domain, err = a.gateway(); err != nil {
 		return nil, err
 	}
-	a.handler, err = ucwaapi.New(ucwaapi.Options{
-		Gateway: a.domain, NextWithResync: cfg.Subscriptions.NextWithResync, SignIn: signIn, Logger: log, Domain: cfg.Tenants[0].Domains[0],
+	server, err := ucwaapi.New(ucwaapi.Options{
+		Gateway: a.domain, NextWithResync: cfg.Subscriptions.NextWithResync, SignIn: a.authenticator, Logger: log, Domain: cfg.Tenants[0].Domains[0],
 		PublicURL: cfg.Server.PublicURL, TrustedProxies: cfg.Server.TrustedProxies,
 		AllowedOrigins: cfg.Server.AllowedOrigins, ServerName: cfg.Server.ServerName, MaxBody: int64(cfg.Server.MaxBody),
+		OnBatch: a.metrics.Batch, OnChange: a.changed,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the UCWA server: %w", err)
@@ -93,7 +106,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	if err = a.openTLS(); err != nil {
 		return nil, err
 	}
-	a.handler = hooks(a.tenants, signIn.Handler(a.handler))
+	a.handler = a.observed(server, hooks(a.tenants, a.authenticator.Handler(server)))
 	if err = a.internal(); err != nil {
 		return nil, err
 	}
@@ -131,7 +144,9 @@ func (a *App) Start(ctx context.Context) error {
 		// Waiting P-GETs are released while the listener closes: each gets an
 		// answer and comes back, to another replica.
 		a.domain.Drain(a.cfg.Server.DrainTime)
-		ctx, cancel := context.WithTimeout(ctx, a.cfg.Server.DrainTime+a.cfg.Server.ShutdownGrace)
+		grace := a.cfg.Server.DrainTime + a.cfg.Server.ShutdownGrace
+		a.graceEnds = a.clock.Now().Add(grace)
+		ctx, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
 		if err := a.server.Shutdown(ctx); err != nil {
 			// Also where a client opened a connection and never used it.
@@ -247,7 +262,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 			ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts, Session: a.sessionLimits(),
 		},
 		ReadOnly: !a.cfg.Presence.Publish, NoPhotos: !a.cfg.Photos.Enabled,
-		RosterInterval: a.cfg.Contacts.TTL,
+		RosterInterval: a.cfg.Contacts.TTL, OnWake: a.metrics.Wake,
 	}
 	if a.cfg.Access.Restricts() {
 		o.Access = access{a.policy}
@@ -283,7 +298,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 // observe is around every physical request to Graph of a tenant.
 func (a *App) observe(tenant string) Observe {
 	return func(next http.RoundTripper) http.RoundTripper {
-		return a.problems.Transport(tenant, a.metrics.GraphTransport(tenant, next))
+		return a.problems.Transport(tenant, a.metrics.GraphTransport(tenant, a.tracing.GraphTransport(tenant, next)))
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/gateway"
-	"ucwagate/ucwaapi"
 	"ucwagate/ucwaapi/signin"
 	"ucwagate/ucwaapi/signin/policy"
 )
@@ -28,9 +27,9 @@ func (a *App) signIn() (*signin.Authenticator, error) {
 		return nil, err
 	}
 	o := signin.Options{
-		Clock: a.clock, Logger: a.log, ClientAddress: ucwaapi.ClientAddress(a.cfg.Server.TrustedProxies),
+		Clock: a.clock, Logger: a.log, ClientAddress: a.clientAddress,
 		PortableTickets: c.PortableTickets, MaySignIn: a.policy.MaySignIn, OnSignIn: a.signedIn,
-		Attempts: signin.NewAttempts(c.AttemptsPerMinute, a.clock),
+		NameUsers: a.cfg.Log.Names, Attempts: signin.NewAttempts(c.AttemptsPerMinute, a.clock),
 	}
 	if len(keys) > 0 {
 		o.PseudonymKey = keys[0]
@@ -153,13 +152,6 @@ func (a *App) transports() (all []signin.Transport, err error) {
 // peer is what the listener says of those who connect.
 func (a *App) peer() signin.Peer {
 	return signin.Peer{Trusted: a.cfg.SignIn.Proxy.TrustedSocket, Fixed: a.cfg.SignIn.Fixed.Address != ""}
-}
-
-// signedIn counts and logs an attempt to sign in.
-func (a *App) signedIn(ctx context.Context, s signin.SignIn) {
-	a.metrics.SignIn(s.Method, string(s.Result))
-	a.log.InfoContext(ctx, "audit: sign-in", "method", s.Method, "result", string(s.Result),
-		"account", s.Account, "object", s.ObjectID, "peer", s.Peer)
 }
 
 // signInResults are the results that are counted.

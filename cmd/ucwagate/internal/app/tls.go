@@ -53,7 +53,7 @@ func (a *App) redirect(ctx context.Context) error {
 	}
 	a.redirectAddr = l.Addr()
 	_, port, _ := net.SplitHostPort(a.addr.String()) // none for a socket
-	a.serveBeside("redirecting listener", l, toHTTPS(a.cfg.Server.PublicURL, port))
+	a.serveBeside("redirecting listener", l, a.redirected(toHTTPS(a.cfg.Server.PublicURL, port)))
 	a.log.InfoContext(ctx, "sending clients to HTTPS", "address", l.Addr().String())
 	return nil
 }

@@ -40,7 +40,9 @@ func startWith(t testing.TB, o demo.Options) *demo.Demo {
 	t.Helper()
 	log := &logWriter{t: t}
 	o.Still, o.Refresh = true, time.Second
-	o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
 	d, err := demo.Start(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() {

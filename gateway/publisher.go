@@ -211,6 +211,12 @@ func (p *publisher) drop(e *publishing) {
 	}
 }
 
+// objectOf is what a person is called in the log: the object id, if it is known.
+func (p *publisher) objectOf(e *publishing) string {
+	_, id := p.gateway.Whose(e.owner)
+	return id
+}
+
 // later takes a failure: what may pass is tried again, the rest is logged.
 func (p *publisher) later(e *publishing, j job, err error) {
 	var g *graphsrc.Error
@@ -222,7 +228,7 @@ func (p *publisher) later(e *publishing, j job, err error) {
 	case graphsrc.KindForbidden: // the source says so, once
 		return
 	default:
-		p.gateway.log.WarnContext(p.ctx, "a presence was not published", "user", e.owner, "error", err)
+		p.gateway.log.WarnContext(p.ctx, "a presence was not published", "object", p.objectOf(e), "error", err)
 		return
 	}
 	p.mu.Lock()
@@ -233,7 +239,7 @@ func (p *publisher) later(e *publishing, j job, err error) {
 	pause := max(min(retryPublish<<min(e.tries, 10), retryPublishMost), g.RetryAfter)
 	e.tries++
 	if e.tries == endTries && !e.available {
-		p.gateway.log.WarnContext(p.ctx, "the end of a presence session could not be published; it fades", "user", e.owner, "error", err)
+		p.gateway.log.WarnContext(p.ctx, "the end of a presence session could not be published; it fades", "object", p.objectOf(e), "error", err)
 	}
 	j.undo(e)
 	e.retries++

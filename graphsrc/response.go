@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -224,11 +225,18 @@ func retryAfter(h http.Header) time.Duration {
 	return min(max(when.Sub(now), 0), maxRetryAfter)
 }
 
+// anAddress matches what could be somebody's address, such as Graph quotes from a
+// request that it refuses.
+var anAddress = regexp.MustCompile(`[^\s'"<>()\[\]{}=,;/:]+@[^\s'"<>()\[\]{}=,;/:]+`)
+
 // clean makes foreign text fit for one line of a log: valid UTF-8, no control
-// characters, at most limit bytes.
+// characters, nobody's address, at most limit bytes.
 func clean(text string, limit int) string {
 	if len(text) > 4*limit {
 		text = text[:4*limit]
+	}
+	if strings.Contains(text, "@") {
+		text = anAddress.ReplaceAllString(text, "(address)")
 	}
 	text = strings.Map(func(r rune) rune {
 		switch {

@@ -38,6 +38,11 @@ func TestResponseErrorReadsWhateverGraphAnswers(t *testing.T) {
 			`{"error":{"code":"Request_ResourceNotFound","message":"no such user","innerError":{"date":"x","request-id":"r-2"}}}`,
 			Error{Kind: KindNotFound, Code: "Request_ResourceNotFound", Message: "no such user", RequestID: "r-1"},
 		},
+		"nobody's address, whatever is quoted": {
+			answer(400),
+			`{"error":{"code":"Request_BadRequest","message":"Invalid filter: mail eq 'Ana.B@contoso.com' or sip:bo@contoso.com, @odata is none"}}`,
+			Error{Kind: KindInvalid, Code: "Request_BadRequest", Message: "Invalid filter: mail eq '(address)' or sip:(address), @odata is none"},
+		},
 		"the request id of the body where the header has none": {
 			answer(403),
 			`{"error":{"code":"Authorization_RequestDenied","message":"m","innererror":{"request-id":"r-2"}}}`,

@@ -134,7 +134,7 @@ func (a *Authenticator) connectionGrant(r *http.Request, t testimony, user strin
 	if t.id.Address == "" {
 		return tokenResponse{}, &tokenFailure{code: oauthInvalidGrant, diag: *DiagnosticsFor(t.noCredentials())}
 	}
-	log := a.log.With("account", t.id.Address, "client", a.clientAddress(r), "method", t.id.Method)
+	log := a.log.With("account", a.Pseudonym(t.id.Address), "client", a.clientAddress(r), "method", t.id.Method)
 	if address, err := parseAddress(user); err == nil && address != t.id.Address {
 		return a.refuseGrant(r, log, t.id, forbidden(ResultUserMismatch, "The connection is that of another user than the one named."))
 	}
@@ -144,10 +144,10 @@ func (a *Authenticator) connectionGrant(r *http.Request, t testimony, user strin
 func (a *Authenticator) passwordGrant(r *http.Request, t testimony, user, password string) (tokenResponse, *tokenFailure) {
 	client := a.clientAddress(r)
 	claimed := Identity{Address: a.passwords.Account(user), Method: MethodPassword}
-	log := a.log.With("account", claimed.Address, "client", client, "method", MethodPassword)
+	log := a.log.With("account", a.Pseudonym(claimed.Address), "client", client, "method", MethodPassword)
 	id, retryAfter, err := a.checkPassword(r.Context(), user, password, client)
 	if retryAfter > 0 {
-		log.InfoContext(r.Context(), "sign-in", "result", "too many attempts")
+		log.DebugContext(r.Context(), "sign-in", "result", "too many attempts")
 		a.events.tell(r, MethodPassword, ResultThrottled, claimed)
 		return tokenResponse{}, &tokenFailure{
 			code: oauthInvalidGrant, retryAfter: retryAfter,
@@ -169,17 +169,17 @@ func (a *Authenticator) failPassword(r *http.Request, log *slog.Logger, claimed 
 	a.events.tell(r, MethodPassword, result, claimed)
 	switch result {
 	case ResultAbandoned:
-		log.InfoContext(r.Context(), "sign-in", "result", "abandoned")
+		log.DebugContext(r.Context(), "sign-in", "result", "abandoned")
 		return tokenResponse{}, &tokenFailure{code: oauthServerError, diag: Diagnostics{codeNoToken, "The request was abandoned."}}
 	case ResultUnavailable:
-		log.InfoContext(r.Context(), "sign-in", "result", "unavailable")
+		log.DebugContext(r.Context(), "sign-in", "result", "unavailable")
 		a.logOutage(r.Context(), "passwords cannot be checked", err)
 		return tokenResponse{}, &tokenFailure{
 			status: http.StatusServiceUnavailable, code: oauthServerError, retryAfter: UnavailableRetryAfter,
 			diag: Diagnostics{codeNoToken, "The password cannot be checked at the moment; try again later."},
 		}
 	default:
-		log.InfoContext(r.Context(), "sign-in", "result", "refused")
+		log.DebugContext(r.Context(), "sign-in", "result", "refused")
 		return tokenResponse{}, &tokenFailure{
 			code: oauthInvalidGrant, diag: Diagnostics{codeNoToken, "The user name or the password is wrong."},
 		}
@@ -188,7 +188,7 @@ func (a *Authenticator) failPassword(r *http.Request, log *slog.Logger, claimed 
 
 // refuseGrant refuses somebody who has shown who they are.
 func (a *Authenticator) refuseGrant(r *http.Request, log *slog.Logger, id Identity, err error) (tokenResponse, *tokenFailure) {
-	log.InfoContext(r.Context(), "sign-in", "result", "not allowed", "reason", DiagnosticsFor(err).Reason)
+	log.DebugContext(r.Context(), "sign-in", "result", "not allowed", "reason", DiagnosticsFor(err).Reason)
 	a.events.tell(r, id.Method, resultOf(err), id)
 	return tokenResponse{}, &tokenFailure{code: oauthInvalidGrant, diag: *DiagnosticsFor(err)}
 }
@@ -204,7 +204,7 @@ func (a *Authenticator) give(r *http.Request, log *slog.Logger, id Identity) (to
 		a.events.tell(r, id.Method, ResultMalformed, id)
 		return tokenResponse{}, &tokenFailure{code: oauthServerError, diag: Diagnostics{codeNoToken, "No web ticket could be issued."}}
 	}
-	log.InfoContext(r.Context(), "sign-in", "result", "accepted")
+	log.DebugContext(r.Context(), "sign-in", "result", "accepted")
 	a.events.tell(r, id.Method, ResultOK, id)
 	return tokenResponse{
 		AccessToken: ticket, ExpiresIn: int64(expiresIn / time.Second), IdentityScope: "local", TokenType: "Bearer",

@@ -2,6 +2,7 @@ package signin
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -226,12 +227,13 @@ func TestManyPeopleMaySignInFromOneAddress(t *testing.T) {
 	})
 }
 
-func TestSignInsAreLoggedWithoutSecrets(t *testing.T) {
+func TestSignInsAreLoggedWithoutSecretsAndAddresses(t *testing.T) {
 	var log bytes.Buffer
 	a := newAuthenticator(t, Options{
 		Passwords: testPasswords(t, "contoso.test"), Attempts: NewAttempts(1, nil),
 		Logger:        slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		ClientAddress: func(*http.Request) string { return "198.51.100.7" },
+		OnSignIn:      func(context.Context, SignIn) {},
 	})
 	h := a.TokenService(gatewayBase)
 	var answer tokenResponse
@@ -240,14 +242,16 @@ func TestSignInsAreLoggedWithoutSecrets(t *testing.T) {
 	post(h, "192.0.2.1", "bo", "hunter2")
 	_, err := a.Authenticate(requestWith("Bearer " + answer.AccessToken))
 	require.NoError(t, err)
+	ana, bo := a.Pseudonym("ana@contoso.test"), a.Pseudonym("bo@contoso.test")
+	require.NotEqual(t, ana, bo)
 	for _, want := range []string{
-		"account=ana@contoso.test client=198.51.100.7 method=password result=accepted",
-		"account=bo@contoso.test client=198.51.100.7 method=password result=refused",
-		`account=bo@contoso.test client=198.51.100.7 method=password result="too many attempts"`,
+		"account=" + ana + " client=198.51.100.7 method=password result=accepted",
+		"account=" + bo + " client=198.51.100.7 method=password result=refused",
+		"account=" + bo + ` client=198.51.100.7 method=password result="too many attempts"`,
 	} {
 		require.Contains(t, log.String(), want)
 	}
-	for _, secret := range []string{"hunter2", "Pass+w", answer.AccessToken, answer.AccessToken[20:40]} {
+	for _, secret := range []string{"@", "hunter2", "Pass+w", answer.AccessToken, answer.AccessToken[20:40]} {
 		require.NotContains(t, log.String(), secret)
 	}
 }

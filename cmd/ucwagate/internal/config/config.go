@@ -287,7 +287,7 @@ type Applications struct {
 type Log struct {
 	Level  LogLevel  `key:"level" oneof:"debug,info,warn,error" doc:"Lowest level written."`
 	Format LogFormat `key:"format" oneof:"json,text" doc:"Form of a line."`
-	Access LogAccess `key:"access" oneof:"off,errors,all" doc:"The access log, a line for each request: of none, of those answered 400 or above or not at all, or of all. Needs level info or debug."`
+	Access LogAccess `key:"access" oneof:"off,errors,all" doc:"The access log, a line for each request: of none, of those answered 400 or above or broken off by a fault, or of all. Needs level info or debug."`
 	Names  bool      `key:"names" doc:"Write addresses of people into the access log and the audit log. Without it they have a pseudonym and an object id."`
 }
 

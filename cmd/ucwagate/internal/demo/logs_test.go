@@ -3,6 +3,7 @@ package demo_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/cmd/ucwagate/internal/demo"
+	"ucwagate/ucwaapi"
 )
 
 // TestNoLogHasASecretOrSaysWhoAnybodyIs runs the gateway with everything that it
@@ -64,5 +66,13 @@ func TestNoLogHasASecretOrSaysWhoAnybodyIs(t *testing.T) {
 				require.NotContains(t, strings.ToLower(line), strings.ToLower(word))
 			}
 		}
+	}
+}
+
+func TestThePageOfOperationsNamesEveryAction(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/operations.md")
+	require.NoError(t, err)
+	for _, action := range ucwaapi.Actions() {
+		require.Contains(t, string(page), "`"+action+"`")
 	}
 }

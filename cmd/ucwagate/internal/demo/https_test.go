@@ -231,6 +231,7 @@ func TestClientsAreSentToHTTPS(t *testing.T) {
 				c.via = trusting(t, ca, nil)
 				_, header := answer(http.MethodGet, "/", "")
 				require.Equal(t, "root", c.get(header.Get("Location")).rel)
+				require.Contains(t, metrics(t, d), `ucwagate_http_requests_total{method="GET",route="redirect",status="3xx"} 21`, "who still comes in clear is counted apart")
 			}
 		})
 	}

@@ -134,8 +134,11 @@ func TestEveryMetricIsFilledByWhatAClientDoes(t *testing.T) {
 	d := startWith(t, demo.Options{Users: 50, Helpers: 1, Adjust: func(c *config.Config) { withLists(t, c) }})
 	c, app := life(t, d)
 	c.told(t, d, app)
-	require.Eventually(t, func() bool { return len(d.Tenant.Subscriptions()) == 1 }, 30*time.Second, 50*time.Millisecond)
-	simulator(t, d, http.MethodPost, "/sim/presence", fmt.Sprintf(`{"user":%q,"availability":"Away","activity":"Away"}`, strings.TrimPrefix(d.Contacts[2].URI, "sip:")))
+	require.Eventually(t, func() bool { // the user and whom the client watches
+		stats, _, _ := d.App.Tenants()[0].Notifications()
+		return stats.Accounts[0].Covered == 2
+	}, 30*time.Second, 50*time.Millisecond)
+	simulator(t, d, http.MethodPost, "/sim/presence", fmt.Sprintf(`{"user":%q,"availability":"Away","activity":"Away"}`, strings.TrimPrefix(d.Contacts[1].URI, "sip:")))
 	text := ""
 	for _, f := range counted.Families() {
 		name := f.Name

@@ -34,6 +34,7 @@ var errTooManyBatched = &protocolError{
 	errorRow:   errorRow{http.StatusTooManyRequests, codeTooManyRequests, ""},
 	message:    fmt.Sprintf("More than %d batched requests would be outstanding; none of these was executed.", batchedPerUser),
 	retryAfter: retryBatch,
+	limit:      limitBatch,
 }
 
 func badRequest(message string) *protocolError {
@@ -95,10 +96,14 @@ func (s *Server) batch(k *call) error {
 		return errTooManyBatched
 	}
 	defer s.batched.leave(user, len(parts))
+	// The batch itself has been counted as one.
+	if err := s.admitUser(k.Request().Context(), user, len(parts)-1); err != nil {
+		return err
+	}
 
 	var body bytes.Buffer
 	out := batch.NewWriter(&body, batch.NewBoundary())
-	ctx := k.Request().Context()
+	ctx := counted(k.Request().Context())
 	for answer := range s.execute(ctx, k, parts) {
 		if body.Len()+len(answer.Body) > maxBatchAnswer {
 			answer = s.partReason(answer.accept, errAnswerTooLarge)
@@ -136,7 +141,6 @@ func (s *Server) batchParts(k *call) ([]batchPart, error) {
 	case err != nil:
 		return nil, undecodable("The Content-Type of a batch is multipart/batching with a boundary: " + err.Error() + ".")
 	}
-	defer limitReading(k.Response())()
 	in := batch.NewReader(http.MaxBytesReader(k.Response(), r.Body, s.maxBody), boundary, batch.Limits{Parts: batchedPerUser})
 	var parts []batchPart
 	for {

@@ -94,7 +94,8 @@ func Default() Config {
 			Tombstone: time.Hour,
 			Max:       100_000,
 		},
-		Log: Log{Level: LogInfo, Format: LogJSON},
+		Limits: defaultLimits(),
+		Log:    Log{Level: LogInfo, Format: LogJSON},
 	}
 }
 

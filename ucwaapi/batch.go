@@ -161,7 +161,7 @@ func (s *Server) batchParts(k *call) ([]batchPart, error) {
 		case errors.Is(err, batch.ErrPartTooLarge):
 			return nil, errPartTooLarge
 		default:
-			return nil, fmt.Errorf("reading the request body: %w", err)
+			return nil, unread(err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -35,9 +36,17 @@ func (s *Server) body(k *call) ([]byte, error) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(k.Response(), r.Body, s.maxBody))
 	if err != nil {
-		return nil, fmt.Errorf("reading the request body: %w", err)
+		return nil, unread(err)
 	}
 	return body, nil
+}
+
+// unread is the error for a body that could not be read.
+func unread(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return undecodable("The request body did not come in time.")
+	}
+	return fmt.Errorf("reading the request body: %w", err)
 }
 
 // scalar is input for an operation whose parameters are single values.

@@ -123,6 +123,10 @@ func (s *Server) sendError(err error, c echo.Context) {
 	if retry > 0 {
 		c.Response().Header()["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(retry.Seconds())))}
 	}
+	if hasLimit(err) {
+		// The next request of a flood shall cost a connection.
+		c.Response().Header()["Connection"] = []string{"close"}
+	}
 	if row.status >= http.StatusInternalServerError {
 		id := requestID()
 		reason.Debug = []representation.Parameter{{Name: "requestId", Reason: id}}

@@ -88,6 +88,12 @@ func tooManyRequests(message, limit string, retryAfter time.Duration) *protocolE
 	}
 }
 
+// hasLimit says whether err is about a rate of requests.
+func hasLimit(err error) bool {
+	var own *protocolError
+	return errors.As(err, &own) && (own.limit == limitUser || own.limit == limitStranger)
+}
+
 // tellLimit tells whoever counts that a request met a limit, if err says so.
 func (s *Server) tellLimit(err error) {
 	if s.limits.OnLimit == nil {

@@ -47,11 +47,16 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/crypto/bcrypt"
 )
 
 type commands struct {
 	Run  runCommand  `cmd:"" default:"withargs" help:"Measure (the default)."`
 	Bare bareCommand `cmd:"" hidden:"" help:"Be the bare handler."`
+
+	Hold      holdCommand      `cmd:"" hidden:"" help:"Hold connections."`
+	Hostile   hostileCommand   `cmd:"" help:"Measure honest clients beside hostile ones."`
+	Footprint footprintCommand `cmd:"" help:"Measure the time to start, the memory and the size of the program."`
 }
 
 type runCommand struct {
@@ -110,7 +115,7 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("making a temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{runCommand: c, dir: dir}
+	b := &bench{runCommand: c, dir: dir, cost: bcrypt.MinCost, sync: true, limits: withoutLimits}
 	gateway, err := b.measureGateway(ctx)
 	if err != nil {
 		return fmt.Errorf("measuring the gateway: %w", err)

@@ -49,6 +49,9 @@ func (a *App) connections() int {
 	if want > 0 && want <= most {
 		return want
 	}
+	if want == 0 {
+		return most
+	}
 	a.log.Warn("there may be fewer connections than limits.connections says: the process may have no more files open",
 		"configured", want, "connections", most)
 	return most

@@ -9,7 +9,7 @@ type Limits struct {
 	BodyTime              time.Duration `key:"body_time" min:"1s" max:"10m" doc:"How long a client may take to send the body of a request."`
 	WriteTime             time.Duration `key:"write_time" min:"1s" max:"10m" doc:"How long a client may take to receive what is sent to it, and a second more for each 32 KiB. It counts from the beginning of the answer: a request for events may wait for one as long as it says."`
 	IdleTime              time.Duration `key:"idle_time" min:"1s" max:"1h" doc:"How long a connection may be kept open without a request."`
-	Connections           int           `key:"connections" min:"0" max:"1000000" doc:"Connections in all. One more has the one closed that has done nothing for longest; if all are busy, it is refused."`
+	Connections           int           `key:"connections" min:"0" max:"1000000" doc:"Connections in all, about 25 KiB of memory each. One more has the one closed that has done nothing for longest; if all are busy, it is refused."`
 	ConnectionsPerAddress int           `key:"connections_per_address" min:"0" max:"1000000" doc:"Connections of one client address. Those of server.trusted_proxies and of sockets are not counted."`
 	Streams               int           `key:"streams" min:"10" max:"10000" doc:"Requests at once over one connection of HTTP/2."`
 	PGets                 int           `key:"pgets" min:"0" max:"10000000" doc:"Requests for events (P-GETs) that wait, in all; one more is answered 503."`
@@ -29,7 +29,7 @@ func defaultLimits() Limits {
 		BodyTime:              30 * time.Second,
 		WriteTime:             30 * time.Second,
 		IdleTime:              3 * time.Minute,
-		Connections:           100_000,
+		Connections:           20_000,
 		ConnectionsPerAddress: 2000,
 		Streams:               250,
 		PGets:                 100_000,

@@ -33,6 +33,9 @@
 //   - A sweep is one reading of every watched person. CPU time is utime and
 //     stime of /proc/PID/stat over several sweeps in which nothing changes.
 //
+// Besides, "hostile" measures how long honest clients wait beside hostile ones,
+// and "footprint" how long the program takes to start and how large it is.
+//
 // It must never know the inside of the gateway: it starts the program and
 // speaks HTTP with it.
 package main

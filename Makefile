@@ -56,6 +56,8 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 	$(GO) test -count=1 -v -run Documented ./graphsrc/scale -full -update
 	$(GO) run ./cmd/ucwaload
+	$(GO) run ./cmd/ucwaload hostile
+	$(GO) run ./cmd/ucwaload footprint
 
 # golden rewrites the golden files; read the difference before you commit it.
 golden:

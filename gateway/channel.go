@@ -10,8 +10,14 @@ import (
 
 // Events answers a P-GET of an event channel: it returns as soon as there is a
 // package, however long that takes. Beside the errors of an application it
-// returns PGetReplaced when another P-GET takes this one's place.
+// returns PGetReplaced when another P-GET takes this one's place, and
+// TooManyRequests or TooManyWaiting where there is no place for one more.
 func (g *Gateway) Events(ctx context.Context, app Application, instance string, poll session.Poll) (*session.Package, error) {
+	channel := parkedChannel{app.ID, instance}
+	if err := g.parking.enter(app.Owner, channel); err != nil {
+		return nil, err
+	}
+	defer g.parking.leave(app.Owner, channel)
 	var v session.Verdict
 	arrive := func(s *session.Session) (err error) {
 		v, err = s.Arrive(instance, poll, g.clock.Now())

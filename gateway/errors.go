@@ -35,6 +35,10 @@ const (
 	TooManyContacts
 	// Busy: the gateway as a whole holds as much as it may.
 	Busy
+	// TooManyWaiting: as many P-GETs wait, of all users, as may.
+	TooManyWaiting
+	// TooManyRequests: the user asks for more at once than a user may.
+	TooManyRequests
 	// Unavailable: the truth cannot be had at the moment.
 	Unavailable
 	// Timeout: the truth did not come in time.

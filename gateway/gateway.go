@@ -89,6 +89,9 @@ type Limits struct {
 	ApplicationsPerUser int
 	// Contacts is the most contacts of one group that are shown.
 	Contacts int
+	// PGets is how many channels may have a P-GET waiting, PGetsPerUser how many
+	// of one user; zero is no bound.
+	PGets, PGetsPerUser int
 	// Session bounds subscriptions, members, queued events and silence.
 	Session session.Limits
 }
@@ -133,6 +136,7 @@ type Gateway struct {
 	limits      Limits
 	unknown     unknownWords
 	parked      atomic.Int64 // P-GETs that wait
+	parking     parking      // the channels whose P-GETs they are
 	groupIDs    groupIDs
 	watch       *watch
 	rosters     *rosters
@@ -169,6 +173,7 @@ func New(o Options) (*Gateway, error) {
 		translation: o.Translation, contacts: o.Contacts, access: o.Access, readOnly: o.ReadOnly, noPhotos: o.NoPhotos, limits: o.Limits, rosterEvery: o.RosterInterval, onWake: o.OnWake,
 		drain: newDrain(),
 	}
+	g.parking.all, g.parking.perUser = o.Limits.PGets, o.Limits.PGetsPerUser
 	g.watch, g.rosters, g.publisher = newWatch(g), newRosters(g), newPublisher(g)
 	for i := range o.Tenants {
 		t := &o.Tenants[i]

@@ -34,6 +34,7 @@ var errTooManyBatched = &protocolError{
 	errorRow:   errorRow{http.StatusTooManyRequests, codeTooManyRequests, ""},
 	message:    fmt.Sprintf("More than %d batched requests would be outstanding; none of these was executed.", batchedPerUser),
 	retryAfter: retryBatch,
+	limit:      limitBatch,
 }
 
 func badRequest(message string) *protocolError {
@@ -95,6 +96,10 @@ func (s *Server) batch(k *call) error {
 		return errTooManyBatched
 	}
 	defer s.batched.leave(user, len(parts))
+	// The batch itself has been counted as one.
+	if err := s.admitUser(k.Request().Context(), user, len(parts)-1); err != nil {
+		return err
+	}
 	if s.onBatch != nil {
 		s.onBatch(len(parts))
 	}
@@ -104,7 +109,7 @@ func (s *Server) batch(k *call) error {
 
 	var body bytes.Buffer
 	out := batch.NewWriter(&body, batch.NewBoundary())
-	ctx := k.Request().Context()
+	ctx := counted(k.Request().Context())
 	for answer := range s.execute(ctx, k, parts) {
 		if body.Len()+len(answer.Body) > maxBatchAnswer {
 			answer = s.partReason(answer.accept, errAnswerTooLarge)
@@ -142,7 +147,6 @@ func (s *Server) batchParts(k *call) ([]batchPart, error) {
 	case err != nil:
 		return nil, undecodable("The Content-Type of a batch is multipart/batching with a boundary: " + err.Error() + ".")
 	}
-	defer limitReading(k.Response())()
 	in := batch.NewReader(http.MaxBytesReader(k.Response(), r.Body, s.maxBody), boundary, batch.Limits{Parts: batchedPerUser})
 	var parts []batchPart
 	for {
@@ -163,7 +167,7 @@ func (s *Server) batchParts(k *call) ([]batchPart, error) {
 		case errors.Is(err, batch.ErrPartTooLarge):
 			return nil, errPartTooLarge
 		default:
-			return nil, fmt.Errorf("reading the request body: %w", err)
+			return nil, unread(err)
 		}
 	}
 }

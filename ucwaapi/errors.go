@@ -57,6 +57,8 @@ var errorTable = map[gateway.Reason]errorRow{
 	gateway.InvalidParameter:           {http.StatusBadRequest, codeBadRequest, "ParameterValidationFailure"},
 	gateway.TooManyContacts:            {http.StatusForbidden, codeForbidden, "TooManyContacts"},
 	gateway.Busy:                       {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
+	gateway.TooManyWaiting:             {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
+	gateway.TooManyRequests:            {http.StatusTooManyRequests, codeTooManyRequests, ""},
 	gateway.Unavailable:                {http.StatusServiceUnavailable, codeServiceUnavailable, ""},
 	gateway.Timeout:                    {http.StatusGatewayTimeout, codeTimeout, ""},
 	gateway.LimitExceeded:              {http.StatusForbidden, codeForbidden, "LimitExceeded"},
@@ -76,6 +78,7 @@ type protocolError struct {
 	errorRow
 	message    string
 	retryAfter time.Duration
+	limit      string // the limit that was met, for who counts; often none
 }
 
 func (e *protocolError) Error() string { return e.message }
@@ -107,15 +110,22 @@ func (s *Server) sendError(err error, c echo.Context) {
 	var http4 *echo.HTTPError
 	if errors.As(err, &http4) && strings.HasPrefix(r.URL.Path, "/ucwa/") {
 		// Whoever has not signed in learns nothing about what is there.
-		if _, refused := s.signIn.Authenticate(r); refused != nil {
+		if who, refused := s.signIn.Authenticate(r); refused != nil {
 			if err = s.refuse(c, refused); err == nil {
 				return
 			}
+		} else if tooMany := s.admitUser(r.Context(), who.Address, 1); tooMany != nil {
+			err = tooMany
 		}
 	}
+	s.tellLimit(err)
 	row, reason, retry := describe(err)
 	if retry > 0 {
 		c.Response().Header()["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(retry.Seconds())))}
+	}
+	if hasLimit(err) {
+		// The next request of a flood shall cost a connection.
+		c.Response().Header()["Connection"] = []string{"close"}
 	}
 	if row.status >= http.StatusInternalServerError {
 		id := requestID()
@@ -138,9 +148,10 @@ func describe(err error) (errorRow, *representation.Reason, time.Duration) {
 			reason.Parameters = append(reason.Parameters, representation.Parameter{Name: p.Name, Reason: p.Problem})
 		}
 		retry := domain.RetryAfter
-		if row.status != http.StatusServiceUnavailable {
+		switch {
+		case row.status != http.StatusServiceUnavailable && row.status != http.StatusTooManyRequests:
 			retry = 0
-		} else if retry <= 0 {
+		case retry <= 0:
 			retry = retryUnavailable
 		}
 		return row, reason, retry

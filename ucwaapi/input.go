@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,18 +28,25 @@ func (s *Server) input(k *call) (*representation.Input, error) {
 	return representation.ParseInput(r.URL.RawQuery, r.Header.Get("Content-Type"), body)
 }
 
-// body reads the body of a request, which may take a client a limited time.
+// body reads the body of a request.
 func (s *Server) body(k *call) ([]byte, error) {
 	r := k.Request()
 	if r.Body == nil || r.ContentLength == 0 || r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil, nil
 	}
-	defer limitReading(k.Response())()
 	body, err := io.ReadAll(http.MaxBytesReader(k.Response(), r.Body, s.maxBody))
 	if err != nil {
-		return nil, fmt.Errorf("reading the request body: %w", err)
+		return nil, unread(err)
 	}
 	return body, nil
+}
+
+// unread is the error for a body that could not be read.
+func unread(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return undecodable("The request body did not come in time.")
+	}
+	return fmt.Errorf("reading the request body: %w", err)
 }
 
 // scalar is input for an operation whose parameters are single values.

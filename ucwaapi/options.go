@@ -77,8 +77,12 @@ func (s *Server) options(body []byte, allow string, needs access) echo.HandlerFu
 	return func(c echo.Context) error {
 		r := c.Request()
 		if needs >= signedIn {
-			if _, err := s.signIn.Authenticate(r); err != nil {
+			who, err := s.signIn.Authenticate(r)
+			if err != nil {
 				return s.refuse(c, err)
+			}
+			if err := s.admitUser(r.Context(), who.Address, 1); err != nil {
+				return err
 			}
 		}
 		h := c.Response().Header()

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"ucwagate/ucwaapi/representation"
 )
@@ -96,21 +95,9 @@ func (s *Server) putBuffer(buf *[]byte) {
 	}
 }
 
-// deadlineFrom is the size from which writing an answer has a deadline, in
-// bytes. A smaller one fits into the kernel's buffer.
-const deadlineFrom = 16 << 10
-
 // writeBody sends a whole body; the headers are set. A write that fails means
 // that the client is gone, and nobody is left to tell.
 func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	if len(body) > deadlineFrom {
-		// The server has no write timeout, which would end P-GETs; who does not
-		// read a large answer must not keep it for ever.
-		c := http.NewResponseController(w)
-		if c.SetWriteDeadline(time.Now().Add(bodyTime)) == nil {
-			defer func() { _ = c.SetWriteDeadline(time.Time{}) }()
-		}
-	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body)

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -53,9 +52,12 @@ type Options struct {
 	// runs within the request, of which it may look at the client's address,
 	// and must not block. Nil is for nobody.
 	OnChange func(*http.Request, Change)
+	// Limits bound what clients may ask.
+	Limits Limits
 }
 
-// Server answers UCWA requests.
+// Server answers UCWA requests. How long a client may take to send a body and to
+// take an answer is the business of who serves it.
 type Server struct {
 	gateway *gateway.Gateway
 	signIn  *signin.Authenticator
@@ -64,6 +66,7 @@ type Server struct {
 	allowed allowedOrigins
 	domain  string
 	maxBody int64
+	limits  Limits
 	echo    *echo.Echo
 	handler http.Handler
 	header  headers
@@ -103,7 +106,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		gateway: o.Gateway, signIn: o.SignIn, log: o.Logger, origin: at,
 		allowed: newAllowedOrigins(o.AllowedOrigins), domain: o.Domain,
-		maxBody: o.MaxBody, echo: echo.New(), header: newHeaders(o.ServerName),
+		maxBody: o.MaxBody, limits: o.Limits, echo: echo.New(), header: newHeaders(o.ServerName),
 		nextWithResync: o.NextWithResync, templates: templatesByPath(), onBatch: o.OnBatch, onChange: o.OnChange,
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
@@ -165,7 +168,11 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 		if err := s.checkOrigin(r); err != nil {
 			return err
 		}
-		if route.access >= signedIn {
+		if route.access < signedIn {
+			if err := s.admitStranger(r); err != nil {
+				return err
+			}
+		} else {
 			authenticate := s.signIn.Authenticate
 			if route.cookie {
 				authenticate = s.authenticatePhoto
@@ -173,6 +180,9 @@ func (s *Server) handle(route *Route) echo.HandlerFunc {
 			who, err := authenticate(r)
 			if err != nil {
 				return s.refuse(c, err)
+			}
+			if err := s.admitUser(r.Context(), who.Address, 1); err != nil {
+				return err
 			}
 			k.identity = who
 			k.principal = gateway.Principal{Address: who.Address, ObjectID: who.ObjectID, TenantID: who.TenantID, Name: who.Name}
@@ -231,6 +241,9 @@ func (s *Server) refuse(c echo.Context, err error) error {
 		signin.SetDiagnostics(c.Response().Header(), no.Diagnostics, s.origin.of(c.Request()))
 		return &gateway.Error{Reason: gateway.Forbidden, Message: no.Diagnostics.Reason, Err: err}
 	}
+	if err := s.admitStranger(c.Request()); err != nil {
+		return err
+	}
 	s.header.common(c.Response().Header())
 	s.signIn.Challenge(c.Response(), c.Request(), s.origin.of(c.Request()), signin.DiagnosticsFor(err))
 	return nil
@@ -243,24 +256,12 @@ func (s *Server) tokenService(next http.Handler) echo.HandlerFunc {
 		if err := s.checkOrigin(r); err != nil {
 			return err
 		}
-		defer limitReading(c.Response())()
+		if err := s.admitStranger(r); err != nil {
+			return err
+		}
 		next.ServeHTTP(c.Response(), r)
 		return nil
 	}
-}
-
-// bodyTime is how long a client may take to send a body.
-const bodyTime = 30 * time.Second
-
-// limitReading sets a deadline for reading the body; the function it returns
-// lifts it. The server itself has no read timeout, which would end P-GETs. A
-// writer that knows no deadlines (in a test) has none.
-func limitReading(w http.ResponseWriter) (lift func()) {
-	c := http.NewResponseController(w)
-	if c.SetReadDeadline(time.Now().Add(bodyTime)) != nil {
-		return func() {}
-	}
-	return func() { _ = c.SetReadDeadline(time.Time{}) }
 }
 
 // recovered keeps a panic of one request from ending the process or leaking

@@ -33,6 +33,9 @@
 //   - A sweep is one reading of every watched person. CPU time is utime and
 //     stime of /proc/PID/stat over several sweeps in which nothing changes.
 //
+// Besides, "hostile" measures how long honest clients wait beside hostile ones,
+// and "footprint" how long the program takes to start and how large it is.
+//
 // It must never know the inside of the gateway: it starts the program and
 // speaks HTTP with it.
 package main
@@ -47,11 +50,16 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/crypto/bcrypt"
 )
 
 type commands struct {
 	Run  runCommand  `cmd:"" default:"withargs" help:"Measure (the default)."`
 	Bare bareCommand `cmd:"" hidden:"" help:"Be the bare handler."`
+
+	Hold      holdCommand      `cmd:"" hidden:"" help:"Hold connections."`
+	Hostile   hostileCommand   `cmd:"" help:"Measure honest clients beside hostile ones."`
+	Footprint footprintCommand `cmd:"" help:"Measure the time to start, the memory and the size of the program."`
 }
 
 type runCommand struct {
@@ -110,7 +118,7 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("making a temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{runCommand: c, dir: dir}
+	b := &bench{runCommand: c, dir: dir, cost: bcrypt.MinCost, sync: true, limits: withoutLimits}
 	gateway, err := b.measureGateway(ctx)
 	if err != nil {
 		return fmt.Errorf("measuring the gateway: %w", err)

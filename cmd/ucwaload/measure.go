@@ -18,6 +18,23 @@ import (
 type bench struct {
 	*runCommand
 	dir string
+	// accounts is how many users sign in; 0: one for each perUser applications.
+	accounts int
+	cost     int    // of bcrypt
+	sync     bool   // keep the whole directory
+	limits   object // section limits of the configuration; nil: the defaults
+}
+
+// withoutLimits is for measurements in which one machine and a few accounts
+// stand for many.
+var withoutLimits = object{"connections": 0, "connections_per_address": 0, "pgets": 0, "pgets_per_user": 0, "requests_per_minute": 0, "anonymous_per_minute": 0}
+
+// users is how many accounts sign in.
+func (b *bench) users() int {
+	if b.accounts > 0 {
+		return b.accounts
+	}
+	return (b.N + perUser - 1) / perUser
 }
 
 // result is what was measured of one of the two servers.
@@ -150,7 +167,7 @@ func (b *bench) wakeAll(p plan, r *result, wake func(audience) (round, error)) e
 func (b *bench) openAll(ctx context.Context, s *system, p plan) ([]*parking, error) {
 	members := make([]*parking, b.N)
 	accounts := make([]*account, 0, b.N/perUser+1)
-	for _, u := range s.persons[b.People : b.People+(b.N+perUser-1)/perUser] {
+	for _, u := range s.persons[b.People : b.People+b.users()] {
 		a, err := signIn(ctx, s.http, s.base, strings.TrimPrefix(u.URI, "sip:"), s.password)
 		if err != nil {
 			return nil, err

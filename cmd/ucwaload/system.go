@@ -35,6 +35,9 @@ type system struct {
 	http               *http.Client
 }
 
+// object is one of the configuration.
+type object = map[string]any
+
 // tenant is what the simulator prints.
 type tenant struct {
 	GraphURL  string `json:"graph_url"`
@@ -72,7 +75,7 @@ func (b *bench) startSystem(ctx context.Context, s *system) (err error) {
 			return err
 		}
 	}
-	users := (b.N + perUser - 1) / perUser
+	users := b.users()
 	s.simulator, err = start(ctx, "simulator", b.Verbose, nil, binary, "simulate",
 		"--users", strconv.Itoa((b.People+users)*12/10), "--still", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0",
 		"--ca-file", filepath.Join(b.dir, "simulator.pem"))
@@ -104,13 +107,18 @@ func (b *bench) startSystem(ctx context.Context, s *system) (err error) {
 	if err != nil {
 		return err
 	}
-	address, err := s.gateway.await(ctx, func(line string) (string, bool) {
-		var entry struct{ Msg, Address string }
-		err := json.Unmarshal([]byte(line), &entry)
-		return entry.Address, err == nil && entry.Msg == "listening"
-	})
+	address, err := s.gateway.await(ctx, listening("listening"))
 	s.base = "http://" + address
 	return err
+}
+
+// listening finds the address in the line of the log that says so.
+func listening(message string) func(line string) (string, bool) {
+	return func(line string) (string, bool) {
+		var entry struct{ Msg, Address string }
+		err := json.Unmarshal([]byte(line), &entry)
+		return entry.Address, err == nil && entry.Msg == message
+	}
 }
 
 // stop ends what was started.
@@ -136,7 +144,7 @@ func (b *bench) environment() []string {
 // The users who sign in are the last ones of the tenant.
 func (b *bench) writeConfig(s *system, users int) (string, error) {
 	s.password = rand.Text()
-	hash, err := bcrypt.GenerateFromPassword([]byte(s.password), bcrypt.MinCost)
+	hash, err := bcrypt.GenerateFromPassword([]byte(s.password), b.cost)
 	if err != nil {
 		return "", fmt.Errorf("hashing the password: %w", err)
 	}
@@ -145,17 +153,18 @@ func (b *bench) writeConfig(s *system, users int) (string, error) {
 		fmt.Fprintf(&passwords, "%s:%s\n", strings.TrimPrefix(p.URI, "sip:"), hash)
 	}
 	htpasswd := filepath.Join(b.dir, "htpasswd")
-	type object = map[string]any
 	raw, err := yaml.Marshal(object{
-		"server": object{"listen": "127.0.0.1:0", "drain_time": "1s"},
-		"signin": object{"htpasswd": htpasswd, "attempts_per_minute": 1000},
+		"server":   object{"listen": "127.0.0.1:0", "drain_time": "1s"},
+		"internal": object{"listen": "127.0.0.1:0"},
+		"signin":   object{"htpasswd": htpasswd},
+		"limits":   b.limits,
 		"tenants": []object{{
 			"name": "simulated", "tenant_id": s.sim.TenantID, "domains": []string{s.sim.Domain}, "cloud": "custom",
 			"graph_url": s.relay.url, "authority": s.sim.Authority, "ca_file": s.sim.CAFile,
 			"credential": object{"kind": "secret", "client_id": s.sim.ClientID, "secret": s.sim.Secret},
 		}},
 		"presence":      object{"refresh": b.Refresh.String(), "cache_size": max(200_000, 2*b.People)},
-		"directory":     object{"sync": true, "cache_size": max(200_000, 2*b.People)},
+		"directory":     object{"sync": b.sync, "cache_size": max(200_000, 2*b.People)},
 		"subscriptions": object{"members": 250},
 		"applications":  object{"per_user": perUser, "max": max(100_000, b.N)},
 	})

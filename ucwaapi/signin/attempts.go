@@ -117,6 +117,16 @@ func (a *Attempts) Succeeded(account, address string) {
 	a.put(keys.pair, bucket{tokens: a.perMinute, capacity: a.perMinute, at: now, keep: now.Add(pairMemory)}, now)
 }
 
+// Known says whether account has been signed in to from address before, within
+// the last week.
+func (a *Attempts) Known(account, address string) bool {
+	keys := attemptKeys(account, address)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, known := a.pair(keys, a.clk.Now())
+	return known
+}
+
 func (a *Attempts) pair(keys keySet, now time.Time) (bucket, bool) {
 	b, ok := a.buckets[keys.pair]
 	return b, ok && now.Before(b.keep)
@@ -189,7 +199,7 @@ func (a *Attempts) evict(now time.Time) {
 type keySet struct{ address, account, pair bucketKey }
 
 func attemptKeys(account, address string) keySet {
-	address = network(address)
+	address = Network(address)
 	return keySet{
 		address: sha256.Sum256([]byte("address\x00" + address)),
 		account: sha256.Sum256([]byte("account\x00" + account)),
@@ -197,9 +207,9 @@ func attemptKeys(account, address string) keySet {
 	}
 }
 
-// network returns what counts as one client address: an IPv4 address, or the
+// Network returns what counts as one client address: an IPv4 address, or the
 // first 64 bits of an IPv6 address, of which one subscriber has them all.
-func network(address string) string {
+func Network(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		withPort, err := netip.ParseAddrPort(address)

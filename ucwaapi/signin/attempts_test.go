@@ -130,7 +130,7 @@ func TestClientAddresses(t *testing.T) {
 		{"a unix socket", "@", "@"},
 		{"nothing", "", ""},
 	} {
-		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, network(c.address)) })
+		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, Network(c.address)) })
 	}
 }
 

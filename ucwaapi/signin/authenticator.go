@@ -78,7 +78,7 @@ type Authenticator struct {
 	log           *slog.Logger
 	clientAddress func(*http.Request) string
 	// checks bounds how many passwords are checked at a time.
-	checks chan struct{}
+	checks *turns
 	// outageLogged is when an outage was last logged, in Unix seconds.
 	outageLogged atomic.Int64
 }
@@ -100,7 +100,7 @@ func New(opts Options) (*Authenticator, error) {
 		clk: opts.Clock, log: opts.Logger, clientAddress: opts.ClientAddress,
 	}
 	if a.passwords != nil {
-		a.checks = make(chan struct{}, max(1, a.passwords.Concurrency()))
+		a.checks = newTurns(a.passwords.Concurrency())
 	}
 	if a.clk == nil {
 		a.clk = clock.System()

@@ -24,10 +24,11 @@ func (a *Authenticator) checkPassword(ctx context.Context, user, password, clien
 	if retryAfter, ok := a.attempts.Allow(account, client); !ok {
 		return Identity{}, retryAfter, nil
 	}
-	if err := a.turn(ctx); err != nil {
+	known := a.attempts.Known(account, client)
+	if err := a.checks.take(ctx, a.clk, checkQueueTime, Network(client), known); err != nil {
 		return Identity{}, 0, err
 	}
-	defer func() { <-a.checks }()
+	defer a.checks.done()
 	if retryAfter, ok := a.attempts.Allow(account, client); !ok {
 		return Identity{}, retryAfter, nil
 	}
@@ -45,25 +46,4 @@ func (a *Authenticator) checkPassword(ctx context.Context, user, password, clien
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return id, 0, err
-}
-
-// turn waits until a password may be checked; the caller takes one from
-// a.checks when it is done.
-func (a *Authenticator) turn(ctx context.Context) error {
-	select {
-	case a.checks <- struct{}{}:
-		return nil
-	default:
-	}
-	waiting, release := withLimit(ctx, a.clk, checkQueueTime)
-	defer release()
-	select {
-	case a.checks <- struct{}{}:
-		return nil
-	case <-waiting.Done():
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", errBusy, context.Cause(ctx))
-		}
-		return fmt.Errorf("%w: too many passwords are being checked", ErrUnavailable)
-	}
 }

@@ -72,7 +72,7 @@ type cleanup struct {
 func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	a := &App{cfg: cfg, log: log, clock: clock.System(), served: make(chan error, 2)}
 	a.metrics = metrics.New(metrics.Options{
-		Build: build(), SignInMethods: signin.Methods(), SignInResults: signInResults(), Logger: log, Clock: a.clock,
+		Build: build(), SignInMethods: signin.Methods(), SignInResults: signInResults(), LimitReasons: limitReasons(), Logger: log, Clock: a.clock,
 	})
 	a.problems = ops.NewErrors(a.clock)
 	defer func() {
@@ -99,6 +99,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 		PublicURL: cfg.Server.PublicURL, TrustedProxies: cfg.Server.TrustedProxies,
 		AllowedOrigins: cfg.Server.AllowedOrigins, ServerName: cfg.Server.ServerName, MaxBody: int64(cfg.Server.MaxBody),
 		OnBatch: a.metrics.Batch, OnChange: a.changed,
+		Limits: a.limits(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the UCWA server: %w", err)
@@ -126,12 +127,13 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.domain.Start(context.WithoutCancel(ctx))
 	a.onStop("gateway", func(context.Context) error { a.domain.Close(); return nil })
-	l, err := listen.Open(ctx, a.cfg.Server.Listen)
+	opened, err := listen.Open(ctx, a.cfg.Server.Listen)
 	if err != nil {
 		return fmt.Errorf("opening the listener: %w", err)
 	}
-	a.addr = l.Addr()
-	a.server = newServer(a.handler, a.log)
+	a.addr = opened.Addr()
+	var l net.Listener
+	a.server, l = a.guarded(a.handler, opened)
 	a.server.ConnContext = signin.ConnContext(a.peer())
 	a.server.TLSConfig = a.tls
 	if err := a.redirect(ctx); err != nil {
@@ -165,15 +167,6 @@ func (a *App) Start(ctx context.Context) error {
 	a.ops.Started()
 	a.log.InfoContext(ctx, "listening", "address", a.addr.String())
 	return nil
-}
-
-// newServer has the limits of a server that strangers reach. There is no write
-// timeout: a P-GET is held for up to half an hour.
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
 }
 
 // Handler returns the HTTP handler, for those who bring their own listener.
@@ -260,6 +253,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		},
 		Limits: gateway.Limits{
 			ApplicationsPerUser: a.cfg.Applications.PerUser, Contacts: a.cfg.Contacts.MaxContacts, Session: a.sessionLimits(),
+			PGets: a.cfg.Limits.PGets, PGetsPerUser: a.cfg.Limits.PGetsPerUser,
 		},
 		ReadOnly: !a.cfg.Presence.Publish, NoPhotos: !a.cfg.Photos.Enabled,
 		RosterInterval: a.cfg.Contacts.TTL, OnWake: a.metrics.Wake,

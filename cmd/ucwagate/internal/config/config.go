@@ -24,6 +24,7 @@ type Config struct {
 	Contacts      Contacts      `key:"contacts" doc:"Where contact lists and groups come from. A source for which a Graph permission is missing hides itself."`
 	Subscriptions Subscriptions `key:"subscriptions" doc:"Presence subscriptions and the event channel."`
 	Applications  Applications  `key:"applications" doc:"How many UCWA applications there may be, and how long they live."`
+	Limits        Limits        `key:"limits" doc:"What one client, or all together, can make the gateway do and hold (docs/limits.md). 0 is no bound where it may be set."`
 	Log           Log           `key:"log" doc:"What is written to standard error (docs/operations.md)."`
 	Tracing       Tracing       `key:"tracing" doc:"OpenTelemetry traces of clients' requests and of requests to Graph (docs/operations.md). Off without an endpoint."`
 }

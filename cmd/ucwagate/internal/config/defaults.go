@@ -94,6 +94,7 @@ func Default() Config {
 			Tombstone: time.Hour,
 			Max:       100_000,
 		},
+		Limits:  defaultLimits(),
 		Log:     Log{Level: LogInfo, Format: LogJSON, Access: AccessOff},
 		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ucwagate"},
 	}

@@ -81,7 +81,7 @@ func (a *asking) all(b *testing.B, clients int, hrefs []string) (waits []time.Du
 // them, and with the same 100 by ten clients at once. All are answered from
 // memory.
 func BenchmarkBatch(b *testing.B) {
-	d, err := demo.Start(b.Context(), demo.Options{Still: true, Refresh: time.Hour})
+	d, err := demo.Start(b.Context(), demo.Options{Still: true, Refresh: time.Hour, Adjust: asOftenAsTheyLike})
 	require.NoError(b, err)
 	defer func() { require.NoError(b, d.Close(b.Context())) }()
 	c := newClient(b, d, asJSON)
@@ -124,7 +124,7 @@ func BenchmarkSearchAndPhotos(b *testing.B) {
 		b.Run(fmt.Sprintf("synchronized=%t", sync), func(b *testing.B) {
 			for b.Loop() {
 				d, err := demo.Start(b.Context(), demo.Options{
-					Still: true, Users: 5000, Adjust: func(c *config.Config) { c.Directory.Sync = sync },
+					Still: true, Users: 5000, Adjust: func(c *config.Config) { asOftenAsTheyLike(c); c.Directory.Sync = sync },
 				})
 				require.NoError(b, err)
 				c := newClient(b, d, asJSON)

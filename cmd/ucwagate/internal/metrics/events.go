@@ -26,6 +26,9 @@ var (
 	pgetFamily = Family{
 		"ucwagate_pget_duration_seconds", typeHistogram, "How long P-GETs were held open, by class of the status.", []string{"status"},
 	}
+	limitedFamily = Family{
+		"ucwagate_limited_total", typeCounter, "Requests refused and connections refused or closed because a client met a limit, by the limit.", []string{"reason"},
+	}
 	wakeFamily = Family{
 		"ucwagate_wake_latency_seconds", typeHistogram, "Time until a parked P-GET took the events it was woken for: from the moment when the first of them was known to the gateway, without the time for which its client wants events held back.", nil,
 	}
@@ -42,7 +45,7 @@ var (
 		"ucwagate_scrape_errors_total", typeCounter, "Scrapes from which the gateway's numbers are missing because its store did not tell them.", nil,
 	}
 	eventFamilies = []Family{
-		signInFamily, requestsFamily, inFlightFamily, durationFamily, pgetFamily, wakeFamily, batchFamily, answersFamily, answerTimeFamily, scrapeFamily,
+		signInFamily, requestsFamily, inFlightFamily, durationFamily, pgetFamily, limitedFamily, wakeFamily, batchFamily, answersFamily, answerTimeFamily, scrapeFamily,
 	}
 )
 
@@ -62,6 +65,7 @@ type events struct {
 	inFlight     *prometheus.GaugeVec
 	duration     *prometheus.HistogramVec
 	pget         *prometheus.HistogramVec
+	limited      *prometheus.CounterVec
 	wake         prometheus.Histogram
 	batch        prometheus.Histogram
 	answers      *prometheus.CounterVec
@@ -69,7 +73,7 @@ type events struct {
 	scrapeErrors prometheus.Counter
 }
 
-func newEvents() *events {
+func newEvents(limitReasons []string) *events {
 	counters := func(f Family) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.Name, Help: f.Help}, f.Labels)
 	}
@@ -82,7 +86,7 @@ func newEvents() *events {
 	e := &events{
 		signIns: counters(signInFamily), requests: counters(requestsFamily),
 		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: inFlightFamily.Name, Help: inFlightFamily.Help}, inFlightFamily.Labels),
-		duration: histograms(durationFamily, durationBuckets), pget: histograms(pgetFamily, pgetBuckets),
+		duration: histograms(durationFamily, durationBuckets), pget: histograms(pgetFamily, pgetBuckets), limited: counters(limitedFamily),
 		wake: one(wakeFamily, wakeBuckets), batch: one(batchFamily, batchBuckets),
 		answers: counters(answersFamily), answerTime: histograms(answerTimeFamily, answerBuckets),
 		scrapeErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: scrapeFamily.Name, Help: scrapeFamily.Help}),
@@ -91,12 +95,15 @@ func newEvents() *events {
 	for _, kind := range []string{kindPGet, other} {
 		e.inFlight.WithLabelValues(kind)
 	}
+	for _, reason := range limitReasons {
+		e.limited.WithLabelValues(reason)
+	}
 	return e
 }
 
 func (e *events) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		e.signIns, e.requests, e.inFlight, e.duration, e.pget, e.wake, e.batch, e.answers, e.answerTime, e.scrapeErrors,
+		e.signIns, e.requests, e.inFlight, e.duration, e.pget, e.limited, e.wake, e.batch, e.answers, e.answerTime, e.scrapeErrors,
 	}
 }
 
@@ -119,6 +126,15 @@ func (m *Metrics) SignIn(method, result string) {
 		return
 	}
 	m.events.signIns.WithLabelValues(among(m.signInMethods, method), among(m.signInResults, result)).Inc()
+}
+
+// Limited counts that a client met a limit; what is not among the reasons of
+// Options is "other".
+func (m *Metrics) Limited(reason string) {
+	if m == nil {
+		return
+	}
+	m.events.limited.WithLabelValues(among(m.limitReasons, reason)).Inc()
 }
 
 // Wake counts that a parked P-GET took events that were due latency ago: since

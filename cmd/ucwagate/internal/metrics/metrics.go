@@ -65,8 +65,10 @@ type Options struct {
 	// SignInMethods and SignInResults are the values that SignIn counts by,
 	// signin.Methods and signin.Results.
 	SignInMethods, SignInResults []string
-	Logger                       *slog.Logger // nil logs nothing
-	Clock                        clock.Clock  // nil: the system's
+	// LimitReasons are the values that Limited counts by.
+	LimitReasons []string
+	Logger       *slog.Logger // nil logs nothing
+	Clock        clock.Clock  // nil: the system's
 }
 
 // Metrics are all metrics of the gateway, a prometheus.Collector. They are built
@@ -79,7 +81,7 @@ type Metrics struct {
 	events *events
 	build  Build
 
-	signInMethods, signInResults []string
+	signInMethods, signInResults, limitReasons []string
 
 	mu      sync.Mutex
 	tenants []Tenant // only ever appended to
@@ -94,7 +96,8 @@ const gatewayTimeout = 3 * time.Second
 // New returns metrics that have counted nothing.
 func New(o Options) *Metrics {
 	m := &Metrics{
-		log: o.Logger, clk: o.Clock, build: o.Build, events: newEvents(), signInMethods: o.SignInMethods, signInResults: o.SignInResults,
+		log: o.Logger, clk: o.Clock, build: o.Build, events: newEvents(o.LimitReasons),
+		signInMethods: o.SignInMethods, signInResults: o.SignInResults, limitReasons: o.LimitReasons,
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)

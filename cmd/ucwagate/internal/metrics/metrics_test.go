@@ -30,6 +30,7 @@ func eventful(m *Metrics) {
 	m.Wake(7 * time.Millisecond)
 	m.Wake(-1)
 	m.Batch(5)
+	m.Limited("slow-reader")
 	m.events.requests.WithLabelValues("/ucwa/:application/me", http.MethodGet, "2xx").Inc()
 	m.events.duration.WithLabelValues("/ucwa/:application/me", http.MethodGet).Observe(.005)
 	m.events.pget.WithLabelValues("2xx").Observe(42)

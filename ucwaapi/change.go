@@ -68,10 +68,11 @@ func Actions() []string {
 
 // serveChange runs a handler that changes something and tells of it.
 func (s *Server) serveChange(k *call) error {
-	k.change = &Change{Action: k.route.action, Principal: k.principal, Application: k.app.ID}
+	// Told also of a handler that panics, as one that has failed.
+	k.change = &Change{Action: k.route.action, Principal: k.principal, Application: k.app.ID, Result: ChangeFailed}
+	defer func() { s.onChange(k.Request(), *k.change) }()
 	err := k.route.serve(s, k)
 	k.change.Result, k.change.Code = outcome(k.Request(), err)
-	s.onChange(k.Request(), *k.change)
 	return err
 }
 

@@ -37,14 +37,14 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
-func TestParseResident(t *testing.T) {
-	n, err := parseResident("Name:\tucwagate\nVmHWM:\t  200000 kB\nVmRSS:\t  123456 kB\nThreads:\t9\n")
+func TestParseMemory(t *testing.T) {
+	n, err := parseMemory("Name:\tucwagate\nVmHWM:\t  200000 kB\nVmRSS:\t  123456 kB\nThreads:\t9\n", "VmRSS")
 	require.NoError(t, err)
 	require.Equal(t, int64(123456)<<10, n)
 	for name, status := range map[string]string{
 		"a status without the line": "Name:\tucwagate\n", "another unit": "VmRSS:\t1 MB\n", "no number": "VmRSS:\tx kB\n",
 	} {
-		_, err := parseResident(status)
+		_, err := parseMemory(status, "VmRSS")
 		require.Error(t, err, name)
 	}
 }

@@ -159,29 +159,31 @@ func (p *process) settled(ctx context.Context, calm time.Duration) (footprint, e
 	return footprint{lowest, p.heap()}, nil
 }
 
-func (p *process) resident() (int64, error) {
+func (p *process) resident() (int64, error) { return p.memory("VmRSS") }
+
+// memory reads one of the sizes in /proc/PID/status, in bytes.
+func (p *process) memory(field string) (int64, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading the memory of %s: %w", p.name, err)
 	}
-	return parseResident(string(raw))
+	return parseMemory(string(raw), field)
 }
 
-// parseResident reads VmRSS of /proc/PID/status, in bytes.
-func parseResident(status string) (int64, error) {
+func parseMemory(status, field string) (int64, error) {
 	for line := range strings.Lines(status) {
-		rest, ok := strings.CutPrefix(line, "VmRSS:")
+		rest, ok := strings.CutPrefix(line, field+":")
 		if !ok {
 			continue
 		}
 		number, unit, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		n, err := strconv.ParseInt(number, 10, 64)
 		if err != nil || unit != "kB" {
-			return 0, fmt.Errorf("VmRSS is %q", strings.TrimSpace(rest))
+			return 0, fmt.Errorf("%s is %q", field, strings.TrimSpace(rest))
 		}
 		return n << 10, nil
 	}
-	return 0, fmt.Errorf("the status has no VmRSS")
+	return 0, fmt.Errorf("the status has no %s", field)
 }
 
 // holds waits until the process has accepted n connections, going by the files

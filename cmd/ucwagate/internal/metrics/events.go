@@ -69,7 +69,8 @@ type events struct {
 	scrapeErrors prometheus.Counter
 }
 
-func newEvents() *events {
+// newEvents takes what sign-ins are counted by.
+func newEvents(signInMethods, signInResults []string) *events {
 	counters := func(f Family) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.Name, Help: f.Help}, f.Labels)
 	}
@@ -90,6 +91,11 @@ func newEvents() *events {
 	// There from the start, so that a first event is a rise.
 	for _, kind := range []string{kindPGet, other} {
 		e.inFlight.WithLabelValues(kind)
+	}
+	for _, method := range signInMethods {
+		for _, result := range signInResults {
+			e.signIns.WithLabelValues(method, result)
+		}
 	}
 	return e
 }

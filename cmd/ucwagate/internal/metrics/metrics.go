@@ -94,7 +94,8 @@ const gatewayTimeout = 3 * time.Second
 // New returns metrics that have counted nothing.
 func New(o Options) *Metrics {
 	m := &Metrics{
-		log: o.Logger, clk: o.Clock, build: o.Build, events: newEvents(), signInMethods: o.SignInMethods, signInResults: o.SignInResults,
+		log: o.Logger, clk: o.Clock, build: o.Build, events: newEvents(o.SignInMethods, o.SignInResults),
+		signInMethods: o.SignInMethods, signInResults: o.SignInResults,
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)

@@ -156,7 +156,7 @@ func (a *App) Start(ctx context.Context) error {
 // timeout: a P-GET is held for up to half an hour.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
+		Handler: closeAfterChunks(h), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

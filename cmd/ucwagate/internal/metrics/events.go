@@ -73,7 +73,8 @@ type events struct {
 	scrapeErrors prometheus.Counter
 }
 
-func newEvents(limitReasons []string) *events {
+// newEvents takes what sign-ins and limits are counted by.
+func newEvents(signInMethods, signInResults, limitReasons []string) *events {
 	counters := func(f Family) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.Name, Help: f.Help}, f.Labels)
 	}
@@ -97,6 +98,11 @@ func newEvents(limitReasons []string) *events {
 	}
 	for _, reason := range limitReasons {
 		e.limited.WithLabelValues(reason)
+	}
+	for _, method := range signInMethods {
+		for _, result := range signInResults {
+			e.signIns.WithLabelValues(method, result)
+		}
 	}
 	return e
 }

@@ -96,7 +96,7 @@ const gatewayTimeout = 3 * time.Second
 // New returns metrics that have counted nothing.
 func New(o Options) *Metrics {
 	m := &Metrics{
-		log: o.Logger, clk: o.Clock, build: o.Build, events: newEvents(o.LimitReasons),
+		log: o.Logger, clk: o.Clock, build: o.Build, events: newEvents(o.SignInMethods, o.SignInResults, o.LimitReasons),
 		signInMethods: o.SignInMethods, signInResults: o.SignInResults, limitReasons: o.LimitReasons,
 	}
 	if m.log == nil {

@@ -6,7 +6,7 @@ GO       ?= go
 PACKAGES := ./...
 # Debian packages that the tests need, each with the command that shows it is there.
 NEEDED   := gcc:gcc libc6-dev:/usr/include/stdio.h chromium:chromium nginx:nginx haproxy:haproxy \
-            nodejs:node python3:python3 curl:curl jq:jq
+            nodejs:node python3:python3 curl:curl jq:jq systemd:systemd-analyze
 
 .PHONY: demo build test deps check fuzz bench golden image clean
 

@@ -1,6 +1,7 @@
 # make demo   runs the gateway against a simulated tenant
 # make test   installs what is missing, checks and tests everything
 # make bench  prints the benchmarks, each beside its baseline
+# make audit  looks for known vulnerabilities, changed modules and builds that differ
 
 GO       ?= go
 PACKAGES := ./...
@@ -8,7 +9,7 @@ PACKAGES := ./...
 NEEDED   := gcc:gcc libc6-dev:/usr/include/stdio.h chromium:chromium nginx:nginx haproxy:haproxy \
             nodejs:node python3:python3 curl:curl jq:jq systemd:systemd-analyze prometheus:promtool
 
-.PHONY: demo build test deps check fuzz bench golden image clean
+.PHONY: demo build test deps check fuzz bench golden image audit vulncheck reproducible sbom clean
 
 demo:
 	$(GO) build -o bin/ucwagate ./cmd/ucwagate
@@ -68,6 +69,34 @@ golden:
 
 image:
 	docker build -t ucwagate .
+
+# audit is for continuous integration, beside test. The tools' versions are fixed
+# here, and go.sum's database checks what is downloaded.
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+
+audit: vulncheck reproducible sbom
+	$(GO) mod verify
+
+# vulncheck says which known vulnerabilities the code can reach. It asks
+# https://vuln.go.dev; VULNDB names a copy.
+VULNDB ?= https://vuln.go.dev
+vulncheck:
+	$(GO) run $(GOVULNCHECK) -db $(VULNDB) $(PACKAGES)
+
+# reproducible builds what is committed in two folders and compares. The
+# revision is left out, because copies have no history.
+reproducible:
+	@set -e; copies=$$(mktemp -d); trap 'rm -rf "$$copies"' EXIT; \
+	for n in one another; do \
+	  mkdir "$$copies/$$n"; git archive HEAD | tar -x -C "$$copies/$$n"; \
+	  (cd "$$copies/$$n" && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o ../program-$$n ./cmd/ucwagate); \
+	done; \
+	cmp "$$copies/program-one" "$$copies/program-another"; sha256sum < "$$copies/program-one"
+
+# sbom lists what is in the program, in CycloneDX's form.
+sbom: build
+	$(GO) run $(CYCLONEDX) bin -json -std -output bin/ucwagate.cdx.json bin/ucwagate
 
 clean:
 	rm -rf bin

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -203,7 +202,7 @@ func TestAPrometheusReadsTheGateway(t *testing.T) {
 	}
 	missing := func() (list []string) {
 		for expr, title := range expressions {
-			if p.series(t, evaluable.Replace(expr)) == 0 && !silent(expr) && !uncounted(t, p, expr) {
+			if p.series(t, evaluable.Replace(expr)) == 0 && !silent(expr) {
 				list = append(list, title+": "+expr)
 			}
 		}
@@ -215,16 +214,6 @@ func TestAPrometheusReadsTheGateway(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return rulesAreEvaluated(t, p) }, patience, 200*time.Millisecond)
 	require.Zero(t, p.series(t, `ALERTS{alertstate="firing"}`), "nothing is wrong with it")
-}
-
-// uncounted says whether an expression is about HTTP requests in a gateway that
-// does not count any: none of their metrics is there then.
-func uncounted(t testing.TB, p *prometheus, expr string) bool {
-	t.Helper()
-	of := func(name string) bool {
-		return strings.HasPrefix(name, "ucwagate_http_request") || strings.HasPrefix(name, "ucwagate_pget_")
-	}
-	return slices.ContainsFunc(read(expr).selectors, func(s selector) bool { return of(s.name) }) && p.series(t, "ucwagate_http_requests_total") == 0
 }
 
 // rulesAreEvaluated says whether each was; one that cannot be fails the test.

@@ -34,8 +34,8 @@ func defaultLimits() Limits {
 		Streams:               250,
 		PGets:                 100_000,
 		PGetsPerUser:          500,
-		RequestsPerMinute:     6000,
-		RequestBurst:          2000,
+		RequestsPerMinute:     60_000,
+		RequestBurst:          20_000,
 		AnonymousPerMinute:    12_000,
 	}
 }

@@ -104,6 +104,7 @@ server: {listen: "%s", public_url: "https://%s", trusted_proxies: [127.0.0.0/8],
 internal: {listen: "%s"}
 signin: {htpasswd: htpasswd, attempts_per_minute: 1000, ticket_keys: ["%s"]}
 applications: {per_user: 1000}
+limits: {requests_per_minute: 0}
 tenants:
   - name: simulated
     tenant_id: %s

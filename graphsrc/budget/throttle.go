@@ -66,8 +66,18 @@ func (b *Budget) throttle(retryAfter time.Duration, stated bool, sentAt int64) {
 }
 
 // refuseHopeless tells those waiters whose deadline a new pause has put out of
-// reach. It plays the queue through once, skipping whom it refuses.
+// reach.
 func (b *Budget) refuseHopeless(now int64) {
+	// Whoever is refused was in the queue until then, and made a lower lane's turn
+	// one by its share, which needs no reserve. Without them it may need one and
+	// come later, so those who are left are looked at again.
+	for b.refuseOnce(now) {
+	}
+}
+
+// refuseOnce plays the queue through, skipping whom it refuses, and reports
+// whether it has refused anybody.
+func (b *Budget) refuseOnce(now int64) (refused bool) {
 	var walks [LaneCount]walk
 	for lane := range b.queues {
 		walks[lane] = b.queues[lane].begin()
@@ -84,12 +94,14 @@ func (b *Budget) refuseHopeless(now int64) {
 			walks[lane].skip()
 			b.refuse(p, exhausted(lane, at-now))
 			o.waiting[lane]--
+			refused = true
 			continue
 		}
 		o.take()
 		walks[lane].serve()
 		grants++
 	}
+	return refused
 }
 
 // ParseRetryAfter reads the Retry-After of an answer's header: whole or

@@ -1,0 +1,224 @@
+package replicatest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"ucwagate/graphsrc/graphsim"
+)
+
+const (
+	replicas = 3
+	clients  = 300
+	people   = 3000
+	watched  = 100 // people of each client
+	// moving is how long a move takes to the next: every 25 ms somebody, so that
+	// in a minute most of the people move.
+	moving = 25 * time.Millisecond
+	// batch is how many people one request to Graph carries.
+	batch = 650
+)
+
+// states are what people change to: the words of Graph, and the availability
+// that a UCWA client is to see.
+var states = []struct{ availability, activity, seen string }{
+	{"Available", "Available", "Online"},
+	{"Busy", "InAMeeting", "Busy"},
+	{"DoNotDisturb", "Presenting", "DoNotDisturb"},
+	{"Away", "Away", "Away"},
+	{"Offline", "Offline", "Offline"},
+}
+
+// town is what is true of everybody, and how often they have moved.
+type town struct {
+	tenant *graphsim.Tenant
+	all    []string
+
+	mu    sync.Mutex
+	truth map[string]string // seen by address
+	state map[string]int
+	moved map[string]int
+}
+
+// move changes somebody to another state.
+func (w *town) move(address string, state int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	to := states[state]
+	if err := w.tenant.SetPresence(address, to.availability, to.activity); err != nil {
+		return err
+	}
+	w.truth[address], w.state[address] = to.seen, state
+	w.moved[address]++
+	return nil
+}
+
+// live moves people until ctx ends.
+func (w *town) live(ctx context.Context) error {
+	for tick := time.NewTicker(moving); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tick.Stop()
+			return nil
+		}
+		address := w.all[rand.IntN(len(w.all))]
+		if err := w.move(address, (w.state[address]+1+rand.IntN(len(states)-1))%len(states)); err != nil {
+			return err
+		}
+	}
+}
+
+// TestClientsNoticeNothingOfTheReplicas lets clients watch people who move,
+// through a proxy that sends each request to another of three gateways, while
+// one of these is killed and started again, one stands still for a while, and
+// Redis is killed and started again. No client loses its application, hears of
+// a move twice or of one not at all; nor does the tenant notice that there are
+// three gateways.
+func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
+	users := func(tenant *graphsim.Tenant) (all []string) {
+		for i := range tenant.Len() {
+			all = append(all, strings.ToLower(tenant.User(i).Address()))
+		}
+		return all
+	}
+	w := build(t, replicas, people, users)
+	here := &town{tenant: w.tenant, all: users(w.tenant), truth: make(map[string]string), state: make(map[string]int), moved: make(map[string]int)}
+	for i, address := range here.all {
+		require.NoError(t, here.move(address, i%len(states)))
+	}
+	crowd, leave := gather(t, w, here)
+	defer leave()
+	agree(t, crowd, here, "after signing in")
+	w.sweeps(t)
+
+	for _, c := range crowd {
+		c.forget()
+	}
+	clear(here.moved)
+	life, stop := context.WithCancel(t.Context())
+	defer stop()
+	var living errgroup.Group
+	living.Go(func() error { return here.live(life) })
+	w.lose(t)
+	stop()
+	require.NoError(t, living.Wait())
+	agree(t, crowd, here, "in the end")
+
+	retried := 0
+	for i, c := range crowd {
+		require.NoError(t, c.gone, "client %d lost its application", i)
+		require.Zero(t, c.again, "client %d was told to begin anew", i)
+		for address, told := range c.told {
+			require.LessOrEqual(t, told, here.moved[address], "client %d has heard more often of %s than they moved", i, address)
+		}
+		retried += c.retried
+	}
+	stats := w.tenant.Stats()
+	require.LessOrEqual(t, stats.WorstWindow, 1500)
+	require.Zero(t, stats.Throttled)
+	t.Logf("%d requests in the worst 30 s, %d requests of clients sent again", stats.WorstWindow, retried)
+}
+
+// gather lets every client in; leave ends them.
+func gather(t *testing.T, w *world, here *town) (crowd []*client, leave func()) {
+	t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: 2 * clients}
+	hc := &http.Client{Transport: transport}
+	crowd = make([]*client, clients)
+	var arriving errgroup.Group
+	arriving.SetLimit(20)
+	for i := range crowd {
+		arriving.Go(func() (err error) {
+			var mine []string
+			for k := range watched {
+				mine = append(mine, here.all[(i*people/clients+k)%people])
+			}
+			crowd[i], err = open(t.Context(), hc, w, here.all[i], fmt.Sprint("endpoint", i), mine)
+			return err
+		})
+	}
+	require.NoError(t, arriving.Wait())
+	ctx, stop := context.WithCancel(t.Context())
+	var following sync.WaitGroup
+	for _, c := range crowd {
+		following.Go(func() { c.follow(ctx) })
+	}
+	return crowd, func() {
+		stop()
+		following.Wait()
+		transport.CloseIdleConnections()
+	}
+}
+
+// agree waits until every client sees everybody as they are.
+func agree(t *testing.T, crowd []*client, here *town, when string) {
+	t.Helper()
+	began, wrong := time.Now(), ""
+	eventually(t, func() bool {
+		here.mu.Lock()
+		defer here.mu.Unlock()
+		for i, c := range crowd {
+			if n, example := c.differs(here.truth); n > 0 {
+				wrong = fmt.Sprintf("%s client %d is wrong about %d people: %s", when, i, n, example)
+				return false
+			}
+		}
+		return true
+	}, func() string { return wrong })
+	t.Logf("%s every client sees everybody as they are; it took %s", when, time.Since(began).Round(time.Second/10))
+}
+
+// sweeps counts what reading everybody again and again costs.
+func (w *world) sweeps(t *testing.T) {
+	t.Helper()
+	const rounds = 3
+	read := func() (n int) { return w.tenant.Stats().ByRoute["POST /communications/getPresencesByUserId"] }
+	before := read()
+	select {
+	case <-time.After(rounds * refresh):
+	case <-t.Context().Done():
+	}
+	each := float64(read()-before) / rounds
+	t.Logf("%.2f requests for each sweep over %d people", each, people)
+	fewest := (people + batch - 1) / batch
+	require.InDelta(t, fewest, each, 0.7, "requests for a sweep")
+}
+
+// lose is what happens meanwhile.
+func (w *world) lose(t *testing.T) {
+	t.Helper()
+	pass := func(d time.Duration) {
+		select {
+		case <-time.After(d):
+		case <-t.Context().Done():
+		}
+	}
+	pass(5 * time.Second)
+	t.Log("a gateway is killed")
+	w.gateways[0].kill()
+	pass(5 * time.Second)
+	w.gateways[0].start()
+	w.gateways[0].awaitReady()
+	pass(5 * time.Second)
+	t.Log("another stands still for 20 s")
+	w.gateways[1].signal(syscall.SIGSTOP)
+	pass(20 * time.Second)
+	w.gateways[1].signal(syscall.SIGCONT)
+	pass(5 * time.Second)
+	t.Log("Redis is killed and started again")
+	w.redis.Kill()
+	pass(3 * time.Second)
+	w.redis.Restart()
+	pass(10 * time.Second)
+}

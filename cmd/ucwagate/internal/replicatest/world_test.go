@@ -69,7 +69,7 @@ func build(t *testing.T, replicas, people int, readers func(*graphsim.Tenant) []
 		require.NoError(t, os.WriteFile(g.config, fmt.Appendf(nil, `
 server: {listen: "%s", public_url: "%s", trusted_proxies: [127.0.0.0/8]}
 internal: {listen: "%s"}
-signin: {htpasswd: htpasswd, attempts_per_minute: 100000}
+signin: {htpasswd: htpasswd, attempts_per_minute: 1000}
 applications: {per_user: 1000}
 limits: {requests_per_minute: 0, anonymous_per_minute: 0}
 presence: {refresh: %s}
@@ -101,6 +101,7 @@ type gateway struct {
 	t                                  *testing.T
 	program, config, address, internal string
 	cmd                                *exec.Cmd
+	ended                              chan struct{}
 }
 
 func (g *gateway) start() {
@@ -112,19 +113,21 @@ func (g *gateway) start() {
 	g.cmd.Stderr = log
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(g.t, g.cmd.Start())
+	g.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(g.cmd, g.ended)
 }
 
 // kill ends the process as the kernel does when memory runs out.
 func (g *gateway) kill() {
 	require.NoError(g.t, g.cmd.Process.Kill())
-	_ = g.cmd.Wait()
+	<-g.ended
 }
 
 func (g *gateway) signal(s syscall.Signal) { require.NoError(g.t, g.cmd.Process.Signal(s)) }
 
 func (g *gateway) end() {
 	_ = g.cmd.Process.Kill()
-	_ = g.cmd.Wait()
+	<-g.ended
 	if g.t.Failed() {
 		log, _ := os.ReadFile(g.config + ".log")
 		g.t.Logf("%s says: %s", g.address, log[max(0, len(log)-8000):])
@@ -136,6 +139,11 @@ func (g *gateway) awaitReady() {
 	g.t.Helper()
 	said := ""
 	eventually(g.t, func() bool {
+		select {
+		case <-g.ended:
+			require.FailNow(g.t, "the gateway has ended")
+		default:
+		}
 		res, err := http.Get("http://" + g.internal + "/readyz")
 		if err != nil {
 			said = err.Error()

@@ -130,7 +130,7 @@ func (g *gateway) end() {
 	<-g.ended
 	if g.t.Failed() {
 		log, _ := os.ReadFile(g.config + ".log")
-		g.t.Logf("%s says: %s", g.address, log[max(0, len(log)-8000):])
+		g.t.Logf("%s says: %s", g.address, log[max(0, len(log)-4000):])
 	}
 }
 

@@ -61,6 +61,7 @@ bench:
 	$(GO) run ./cmd/ucwaload
 	$(GO) run ./cmd/ucwaload hostile
 	$(GO) run ./cmd/ucwaload footprint
+	$(GO) run ./cmd/ucwaload replicas
 
 # golden rewrites the golden files; read the difference before you commit it.
 golden:

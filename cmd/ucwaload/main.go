@@ -34,7 +34,8 @@
 //     stime of /proc/PID/stat over several sweeps in which nothing changes.
 //
 // Besides, "hostile" measures how long honest clients wait beside hostile ones,
-// and "footprint" how long the program takes to start and how large it is.
+// "footprint" how long the program takes to start and how large it is, and
+// "replicas" what it costs that two gateways share one Redis.
 //
 // It must never know the inside of the gateway: it starts the program and
 // speaks HTTP with it.
@@ -60,6 +61,7 @@ type commands struct {
 	Hold      holdCommand      `cmd:"" hidden:"" help:"Hold connections."`
 	Hostile   hostileCommand   `cmd:"" help:"Measure honest clients beside hostile ones."`
 	Footprint footprintCommand `cmd:"" help:"Measure the time to start, the memory and the size of the program."`
+	Replicas  replicasCommand  `cmd:"" help:"Measure two gateways that share one Redis beside one that does not."`
 }
 
 type runCommand struct {

@@ -23,6 +23,7 @@ type bench struct {
 	cost     int    // of bcrypt
 	sync     bool   // keep the whole directory
 	limits   object // section limits of the configuration; nil: the defaults
+	redis    object // section redis; nil: none
 }
 
 // withoutLimits is for measurements in which one machine and a few accounts

@@ -153,7 +153,7 @@ func (b *bench) writeConfig(s *system, users int) (string, error) {
 		fmt.Fprintf(&passwords, "%s:%s\n", strings.TrimPrefix(p.URI, "sip:"), hash)
 	}
 	htpasswd := filepath.Join(b.dir, "htpasswd")
-	raw, err := yaml.Marshal(object{
+	config := object{
 		"server":   object{"listen": "127.0.0.1:0", "drain_time": "1s"},
 		"internal": object{"listen": "127.0.0.1:0"},
 		"signin":   object{"htpasswd": htpasswd},
@@ -167,7 +167,11 @@ func (b *bench) writeConfig(s *system, users int) (string, error) {
 		"directory":     object{"sync": b.sync, "cache_size": max(200_000, 2*b.People)},
 		"subscriptions": object{"members": 250},
 		"applications":  object{"per_user": perUser, "max": max(100_000, b.N)},
-	})
+	}
+	if b.redis != nil {
+		config["redis"] = b.redis
+	}
+	raw, err := yaml.Marshal(config)
 	if err != nil {
 		return "", fmt.Errorf("encoding the configuration: %w", err)
 	}

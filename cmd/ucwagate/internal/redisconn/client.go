@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,11 @@ func Open(c config.Redis, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{o: o, cfg: c, builder: builder(c.Cluster), connect: func() (rueidis.Client, error) { return rueidis.NewClient(opt) }}
+	client := &Client{o: o, cfg: c, builder: builder(c.Cluster), connect: func() (rueidis.Client, error) {
+		opt := opt
+		opt.InitAddress = slices.Clone(opt.InitAddress) // it is shuffled, and clients that failed go on reading theirs
+		return rueidis.NewClient(opt)
+	}}
 	client.why.Store(&errNotConnected)
 	client.state.began(o.Clock.Now())
 	ctx, cancel := context.WithCancel(context.Background())

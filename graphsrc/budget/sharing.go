@@ -12,7 +12,7 @@ import (
 const (
 	// minPace and maxPace bound how often a replica asks again for tokens that
 	// were not there.
-	minPace = 10 * time.Millisecond
+	minPace = 40 * time.Millisecond
 	maxPace = 100 * time.Millisecond
 	// aheadFor is how long what is leased ahead of need lasts.
 	aheadFor = 100 * time.Millisecond

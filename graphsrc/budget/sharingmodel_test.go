@@ -28,6 +28,7 @@ type world struct {
 	lessor budget.Lessor // the bucket itself
 	bucket gate          // closed while Redis is frozen
 	start  time.Time
+	hold   time.Duration // how long a permit is kept before its send, at most
 
 	mu    sync.Mutex
 	rnd   *rand.Rand
@@ -176,26 +177,34 @@ func (r *replica) work(callers int, thinking time.Duration, lanes ...budget.Lane
 			for r.ctx.Err() == nil {
 				lane := lanes[w.draw(len(lanes))]
 				ctx := budget.WithClient(budget.WithLane(r.ctx, lane), fmt.Sprint(w.draw(3)))
-				if w.draw(3) == 0 { // a permit kept for a while before its send
+				if w.hold > 0 && w.draw(3) == 0 { // a permit kept for a while before its send
 					p, err := r.budget.Acquire(ctx, lane)
 					if err != nil {
 						return
 					}
-					pause(w.drawUpTo(time.Second))
+					pause(w.drawUpTo(w.hold))
 					ctx = budget.WithPermit(ctx, p)
 					if w.draw(10) == 0 {
 						p.Return()
 					}
 				}
 				r.frozen.pass()
-				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://graph.test/", nil)
-				if _, err := transport.RoundTrip(req); err != nil {
+				if sendOne(ctx, transport) != nil {
 					return
 				}
 				pause(w.drawUpTo(thinking))
 			}
 		})
 	}
+}
+
+func sendOne(ctx context.Context, transport http.RoundTripper) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://graph.test/", nil)
+	if err != nil {
+		return err
+	}
+	_, err = transport.RoundTrip(req)
+	return err
 }
 
 // end stops the replica; a killed one says no goodbye.
@@ -369,6 +378,7 @@ func TestNoWindowOfAllReplicasHoldsMoreThanThePlan(t *testing.T) {
 		var err error
 		synctest.Test(outer, func(*testing.T) {
 			w := newWorld(s.plan, s.terms, s.seed)
+			w.hold = time.Second
 			ledger := budgettest.New(s.terms, func() time.Time {
 				return w.start.Add(time.Duration(float64(time.Since(w.start)) * s.drift))
 			})

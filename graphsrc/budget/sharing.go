@@ -1,0 +1,498 @@
+package budget
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"ucwagate/graphsrc/clock"
+)
+
+const (
+	// minPace and maxPace bound how often a replica asks again for tokens that
+	// were not there.
+	minPace = 40 * time.Millisecond
+	maxPace = 100 * time.Millisecond
+	// aheadFor is how long what is leased ahead of need lasts.
+	aheadFor = 100 * time.Millisecond
+	// maxBackoff bounds the wait after an ask that failed.
+	maxBackoff = time.Second
+	minBackoff = 50 * time.Millisecond
+)
+
+// errLate is an answer that took so long that it may not be heeded.
+var errLate = errors.New("the answer came too late")
+
+// sharing is what a budget with a Lessor has besides: what the shared bucket
+// said last, and when to ask next. In the states Shared and Waiting nothing
+// pours into the budget's own bucket: its level is what is leased and not yet
+// granted, in whole tokens, and everything in it and everything held becomes
+// void together when the lease ends.
+//
+// Its fields are guarded by the budget's lock; one ask at a time is under way.
+type sharing struct {
+	budget *Budget
+	lessor Lessor
+	terms  LeaseTerms
+	share  Share
+	member string
+	state  SharingState
+
+	seq, heard uint64
+	contact    moment // before the ask of the last answer was sent; meaningless while heard is 0
+	asked      int64  // when the last ask was sent
+	calling    bool
+	again      bool  // the answer demands another ask at once
+	failures   int   // since the last answer
+	paceAt     int64 // no sooner are tokens asked for
+
+	owed     int64 // charges to report
+	throttle report
+	reported int64 // what the shared bucket thinks is held here
+	ahead    int64 // tokens to have in stock
+	demand   float64
+
+	last  Grant
+	level int64 // units in the shared bucket when last heard
+	stats SharingStats
+
+	timer   clock.Timer // nil if none is set
+	timerAt int64
+	timerID uint64 // tells the timer that is due from one stopped too late
+
+	ctx    context.Context // ends with the budget
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the ask under way is over; nil before the first
+}
+
+// report is a throttling answer that the shared bucket must hear of.
+type report struct {
+	pending       bool
+	until, sentAt int64
+}
+
+// moment is a time by both clocks: the timeline, and the time of day, which also
+// runs on while a machine sleeps.
+type moment struct {
+	at   int64
+	wall time.Time
+}
+
+func newSharing(b *Budget, lessor Lessor) *sharing {
+	terms := lessor.Terms()
+	n := int64(terms.Replicas)
+	s := &sharing{
+		budget: b, lessor: lessor, terms: terms, member: rand.Text(), state: Waiting,
+		share: Share{
+			Capacity: b.bucket.capacity, Rate: b.bucket.plan,
+			OwnCapacity: b.bucket.capacity / n, OwnRate: b.bucket.plan / n,
+			Window: b.plan.Window,
+		},
+		last: Grant{Flow: b.bucket.plan, Rate: b.bucket.plan, Wanting: 1},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// now returns the present, as of the timeline's last reading.
+func (s *sharing) now() moment {
+	return moment{s.budget.time.ns, s.budget.time.seen.Round(0)}
+}
+
+// silence is how long ago the last answer was asked for, by the clock that says
+// less and by the one that says more. A lease and a fallback end by the latter; a
+// fallback begins by the former.
+func (s *sharing) silence() (least, most time.Duration) {
+	now := s.now()
+	least = time.Duration(now.at - s.contact.at)
+	return least, max(least, now.wall.Sub(s.contact.wall))
+}
+
+// settle makes void what has ended, and moves between the states.
+func (s *sharing) settle(now int64) {
+	b := s.budget
+	least, most := s.silence()
+	switch {
+	case s.heard == 0:
+	case s.state == Shared && most >= s.terms.Life:
+		s.void()
+		s.become(Waiting)
+		fallthrough
+	case s.state == Waiting:
+		if least >= s.terms.Fallback && most < s.terms.Stop && s.share.OwnCapacity > 0 && s.share.OwnRate > 0 {
+			s.fallBack(now)
+		}
+	case s.state == Fallback && most >= s.terms.Stop:
+		s.leaveFallback(now)
+		s.become(Waiting)
+	}
+	if s.state == Fallback {
+		b.bucket.refill(now)
+		return
+	}
+	b.bucket.filled = now
+}
+
+// void drops what is leased, granted or not.
+func (s *sharing) void() {
+	s.budget.dropHeld()
+	s.budget.bucket.level = 0
+	s.ahead = 0
+}
+
+// fallBack begins to pour the replica's own share, from nothing.
+func (s *sharing) fallBack(now int64) {
+	b := s.budget
+	own := newBucket(b.plan, now)
+	own.capacity, own.plan = s.share.OwnCapacity, s.share.OwnRate
+	own.step = max(own.plan/recoverySteps, 1)
+	own.floor = own.step
+	own.rate = min(max(own.plan*b.bucket.rate/b.bucket.plan, own.floor), own.plan)
+	own.raiseAt = max(b.bucket.raiseAt, now+own.window)
+	own.pausedUntil = b.bucket.pausedUntil
+	own.level, s.owed = -s.owed*unit, 0
+	b.bucket = own
+	s.become(Fallback)
+}
+
+// leaveFallback ends that. What is below zero stays owed.
+func (s *sharing) leaveFallback(now int64) {
+	b := s.budget
+	b.dropHeld()
+	if b.bucket.level < 0 {
+		s.owed += ceilDiv(-b.bucket.level, unit)
+	}
+	all := newBucket(b.plan, now)
+	all.rate = min(max(b.bucket.rate*all.plan/b.bucket.plan, all.floor), all.plan)
+	all.raiseAt = b.bucket.raiseAt
+	all.pausedUntil = b.bucket.pausedUntil
+	b.bucket = all
+}
+
+func (s *sharing) become(state SharingState) {
+	if s.state == state {
+		return
+	}
+	log := s.budget.log
+	switch {
+	case state == Shared:
+		log.Info("the budget is shared with the other replicas", "members", s.last.Members, "before", s.state.String())
+	case state == Fallback:
+		log.Warn("the shared budget is out of reach: this replica sends its own share by itself",
+			"rate", float64(s.share.OwnRate)/1000, "capacity", s.share.OwnCapacity, "until_at_most", s.terms.Stop)
+	default:
+		log.Warn("the shared budget is out of reach: nothing is sent", "before", s.state.String())
+	}
+	s.state = state
+}
+
+// eta is the forecast of bucket.eta, from what the shared bucket said last and
+// with an equal part of what flows into it for all replicas that wait.
+func (s *sharing) eta(tokens int64) int64 {
+	k := &s.budget.bucket
+	at := max(k.filled, k.pausedUntil)
+	missing := min(tokens, maxTokens)*unit - k.level - s.known()
+	if missing <= 0 {
+		return at
+	}
+	flow := s.last.Flow / int64(max(s.last.Wanting, 1))
+	if s.state == Waiting {
+		flow = s.share.OwnRate // nobody knows when the shared bucket is back; at the worst, this flows
+	}
+	return at + ceilDiv(missing, max(flow, 1))
+}
+
+// known is what the shared bucket holds by what it said last, in units; 0 if that
+// is too long ago, or it holds debts.
+func (s *sharing) known() int64 {
+	if s.state != Shared {
+		return 0
+	}
+	return max(s.level, 0)
+}
+
+// reserve is the number of tokens that Refresh leaves for others.
+func (s *sharing) reserve() int64 {
+	if s.state == Shared {
+		return s.last.Reserve
+	}
+	return s.budget.bucket.capacity / 10
+}
+
+// charge pays for a send that happened without asking.
+func (s *sharing) charge() {
+	if k := &s.budget.bucket; s.state == Fallback || k.level >= unit {
+		k.level -= unit
+		return
+	}
+	s.owed++
+}
+
+// throttled notes a pause that the others must hear of.
+func (s *sharing) throttled(now, pause, sentAt int64) {
+	if sentAt < 0 {
+		sentAt = now
+	}
+	if s.throttle.pending {
+		sentAt = max(sentAt, s.throttle.sentAt)
+	}
+	s.throttle = report{pending: true, until: max(s.throttle.until, now+pause), sentAt: sentAt}
+	s.level, s.ahead = 0, 0
+}
+
+// answered heeds the answer to an ask sent at the given time.
+func (s *sharing) answered(sent moment, ask Ask, told report, g Grant, err error) {
+	b := s.budget
+	now := b.settle()
+	s.calling = false
+	if took := max(time.Duration(now-sent.at), s.now().wall.Sub(sent.wall)); err == nil && took >= s.terms.Timeout {
+		err = errLate
+	}
+	if b.closed {
+		return
+	}
+	if err != nil {
+		s.fail(now, err)
+	} else {
+		s.heed(now, sent, ask, told, g)
+	}
+	b.dispatch(now)
+}
+
+func (s *sharing) fail(now int64, err error) {
+	s.stats.Failed++
+	if s.failures++; s.failures == 1 {
+		s.budget.log.Warn("the shared budget did not answer", "error", err)
+	}
+	backoff := min(minBackoff<<min(s.failures-1, 10), maxBackoff)
+	s.paceAt = now + int64(backoff)
+}
+
+func (s *sharing) heed(now int64, sent moment, ask Ask, told report, g Grant) {
+	b := s.budget
+	s.stats.Trips++
+	s.stats.Leased += uint64(g.Tokens)
+	s.last, s.failures, s.again = g, 0, g.Again
+	s.heard, s.contact = ask.Seq, sent
+	s.owed -= ask.Charged
+	if s.throttle == told {
+		s.throttle = report{}
+	}
+	if s.state == Fallback {
+		s.leaveFallback(now)
+	}
+	s.become(Shared)
+	if g.Recalled {
+		s.void()
+	}
+	s.level = g.Level * (unit / 1000)
+	if b.bucket.rate = min(max(g.Rate, b.bucket.floor), b.bucket.plan); b.bucket.rate < b.bucket.plan {
+		b.bucket.raiseAt = now + b.bucket.window // for a fallback only
+	}
+	if until := now + int64(g.PausedFor); g.PausedFor > 0 && until > b.bucket.pausedUntil {
+		b.dropHeld()
+		b.bucket.shut(until)
+		b.refuseHopeless(now)
+	}
+	if now >= b.bucket.pausedUntil {
+		b.bucket.level += g.Tokens * unit
+	}
+	s.reported = ask.Holding + g.Tokens
+	s.paceAt = now
+	if g.Tokens < ask.Want+ask.Spare {
+		s.paceAt += s.pace(g)
+	}
+}
+
+// pace is how long to wait for tokens that were not there: until there is one,
+// but not so short that every token costs a trip, nor so long that those who wait
+// would notice it next to their place in the queue, or the bucket run over.
+func (s *sharing) pace(g Grant) int64 {
+	k := int64(max(g.Wanting, 1))
+	flow := max(g.Flow, 1)
+	pace := int64(s.budget.order.total()) * (unit / 10) / max(flow/k, 1)
+	pace = min(max(pace, int64(minPace)), int64(maxPace))
+	pace = min(pace, max(s.share.Capacity*(unit/4)/flow, int64(time.Millisecond)))
+	return min(max(pace, int64(g.Wait)), int64(s.terms.Renew))
+}
+
+// plan starts the next ask if it is due, and sets the timer for it if not.
+func (s *sharing) plan(now int64) {
+	if s.calling || s.budget.closed {
+		s.stop()
+		return
+	}
+	at := s.nextAsk(now)
+	if at <= now {
+		s.stop()
+		s.ask(now)
+		return
+	}
+	if s.timer != nil && at == s.timerAt {
+		return
+	}
+	s.stop()
+	s.timerAt = at
+	id := s.timerID
+	s.timer = s.budget.clock.AfterFunc(time.Duration(at-now), func() { s.wake(id) })
+}
+
+func (s *sharing) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	s.timerID++
+}
+
+func (s *sharing) wake(id uint64) {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if id != s.timerID {
+		return
+	}
+	s.timer = nil
+	b.dispatch(b.settle())
+}
+
+// nextAsk returns when to ask next.
+func (s *sharing) nextAsk(now int64) int64 {
+	b := s.budget
+	if s.seq == 0 {
+		return now
+	}
+	if s.failures > 0 {
+		return s.paceAt
+	}
+	if s.again || s.throttle.pending {
+		return now
+	}
+	stock := b.bucket.level / unit
+	unsent := stock + b.bucket.held
+	at := s.asked + int64(s.terms.Renew)
+	if unsent > 0 || s.reported > 0 {
+		at = s.asked + int64(s.terms.Renew/4)
+	}
+	waiting := !b.order.empty()
+	if waiting && (s.reported-unsent)*4 >= s.share.Capacity {
+		return now // what was sent may leave no room in the shared bucket until it hears of it
+	}
+	if waiting || stock*2 < s.ahead {
+		at = min(at, max(s.paceAt, b.bucket.pausedUntil))
+	}
+	return at
+}
+
+// ask sends what there is to say and to ask.
+func (s *sharing) ask(now int64) {
+	b := s.budget
+	s.measure(now)
+	ask := Ask{Member: s.member, Heard: s.heard, Charged: s.owed, Share: s.share}
+	if s.state == Shared {
+		want, spare := s.wants()
+		stock := b.bucket.level / unit
+		if want == 0 {
+			ask.Returned = max(stock-s.ahead, 0)
+			b.bucket.level -= ask.Returned * unit
+			stock -= ask.Returned
+		}
+		ask.Want, ask.Spare = want, spare+max(s.ahead-stock, 0)
+		ask.Holding = stock + b.bucket.held
+	} else {
+		ask.Want, ask.Spare = s.wants()
+	}
+	if s.throttle.pending {
+		ask.Throttled = true
+		ask.Pause = time.Duration(max(s.throttle.until-now, 0))
+		ask.Age = time.Duration(now - s.throttle.sentAt)
+	}
+	s.seq++
+	ask.Seq = s.seq
+	s.asked, s.calling = now, true
+	s.done = make(chan struct{})
+	go s.call(ask, s.now(), s.throttle, s.done)
+}
+
+// call carries one ask out, without the lock.
+func (s *sharing) call(ask Ask, sent moment, told report, done chan struct{}) {
+	defer close(done)
+	g, err := s.lease(s.ctx, ask)
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	s.answered(sent, ask, told, g, err)
+}
+
+func (s *sharing) lease(ctx context.Context, ask Ask) (Grant, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer s.budget.clock.AfterFunc(s.terms.Timeout, cancel).Stop()
+	return s.lessor.Lease(ctx, ask)
+}
+
+// measure estimates how many tokens are used per second, and how many to have in
+// stock for it.
+func (s *sharing) measure(now int64) {
+	k := &s.budget.bucket
+	elapsed := time.Duration(now - s.asked).Seconds()
+	if s.state != Shared || elapsed <= 0 || now < k.pausedUntil {
+		s.demand, s.ahead = 0, 0
+		return
+	}
+	spent := float64(max(s.reported-k.level/unit-k.held, 0))
+	s.demand += min(elapsed/0.2, 1) * (spent/elapsed - s.demand)
+	if s.ahead = min(int64(s.demand*aheadFor.Seconds()), s.batch()); s.ahead < 2 {
+		s.ahead = 0 // hardly anybody: a trip for each is no loss
+	}
+}
+
+// batch is the most tokens to ask for at once.
+func (s *sharing) batch() int64 {
+	batch := max(s.last.Flow*int64(maxPace/time.Millisecond)/1_000_000, 4)
+	return min(batch, max(s.share.Capacity/2, 1))
+}
+
+// wants returns how many tokens the queue can use, up to a batch, those apart
+// that are for Refresh and may only come from above the reserve.
+func (s *sharing) wants() (want, spare int64) {
+	o := s.budget.order
+	for most := s.batch(); want+spare < most && !o.empty(); {
+		if lane, byShare := o.take(); lane == Refresh && !byShare {
+			spare++
+		} else {
+			want++
+		}
+	}
+	return want, spare
+}
+
+// leave says goodbye, once the budget is closed, returning so many tokens. It
+// takes as long as an ask may.
+func (s *sharing) leave(unsent int64) {
+	s.cancel()
+	if s.done == nil {
+		return
+	}
+	<-s.done
+	s.budget.mu.Lock()
+	s.seq++
+	ask := Ask{
+		Member: s.member, Seq: s.seq, Heard: s.heard, Returned: unsent, Charged: s.owed,
+		Leave: true, Share: s.share,
+	}
+	s.budget.mu.Unlock()
+	if _, err := s.lease(context.Background(), ask); err != nil {
+		s.budget.log.Warn("leaving the shared budget", "error", err)
+	}
+}
+
+// snapshot returns the present numbers.
+func (s *sharing) snapshot() SharingStats {
+	st := s.stats
+	st.State, st.Members, st.Ghosts, st.Contact = s.state, s.last.Members, s.last.Ghosts, -1
+	if s.heard > 0 {
+		_, st.Contact = s.silence()
+	}
+	return st
+}

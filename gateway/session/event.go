@@ -77,9 +77,6 @@ type Event struct {
 	// when it is queued. Aggregation timers and Verdict.Late count from it, so
 	// that whoever is told last of many does not wait longer, nor seem prompt.
 	Since int64 `json:"s,omitempty"`
-	// Revision tells the events about a key from each other where a change may be
-	// published twice: see graphsrc.Change. Empty: it is not.
-	Revision string `json:"v,omitempty"`
 
 	// Revision names the change that the event tells of, so that an engine that
 	// is told of it twice queues it once; empty: it is told once. Of two in the

@@ -35,8 +35,9 @@ type Options struct {
 // commands in time and measures them. A command with a context that ends later
 // is given the configured timeout, unless it is one that waits by itself.
 //
-// Commands fail at once until the first connection; whoever uses the client
-// treats every error that is no rueidis.RedisError as Redis being away.
+// Until the first connection commands fail, at once unless it is being made for
+// the first time; whoever uses the client treats every error that is no
+// rueidis.RedisError as Redis being away.
 type Client struct {
 	o       Options
 	cfg     config.Redis
@@ -45,6 +46,7 @@ type Client struct {
 
 	current atomic.Pointer[rueidis.Client]
 	why     atomic.Pointer[error] // why there is no current
+	tried   chan struct{}         // closed once connecting was tried
 	state   stateKeeper
 
 	mu     sync.Mutex // guards closing against a connection that comes late
@@ -62,7 +64,7 @@ func Open(c config.Redis, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{o: o, cfg: c, builder: builder(c.Cluster), connect: func() (rueidis.Client, error) {
+	client := &Client{o: o, cfg: c, builder: builder(c.Cluster), tried: make(chan struct{}), connect: func() (rueidis.Client, error) {
 		opt := opt
 		opt.InitAddress = slices.Clone(opt.InitAddress) // it is shuffled, and clients that failed go on reading theirs
 		return rueidis.NewClient(opt)
@@ -80,15 +82,21 @@ func Open(c config.Redis, o Options) (*Client, error) {
 
 // connecting returns when there is a client, or ctx ends.
 func (c *Client) connecting(ctx context.Context) {
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		connected, err := c.connect()
 		if connected != nil {
 			// A client of a single server is one whether or not the server answers.
 			c.take(connected)
+		} else {
+			err = fmt.Errorf("connecting to Redis: %w", err)
+			c.why.Store(&err)
+		}
+		if first {
+			close(c.tried)
+		}
+		if connected != nil {
 			return
 		}
-		err = fmt.Errorf("connecting to Redis: %w", err)
-		c.why.Store(&err)
 		c.probed(ctx, err)
 		c.wait(ctx, again)
 	}
@@ -128,8 +136,20 @@ func (c *Client) Close() {
 	c.done.Wait()
 }
 
-// get returns the connected client, or why there is none.
-func (c *Client) get() (rueidis.Client, error) {
+// get returns the connected client, or why there is none. At the very start it
+// waits for that.
+func (c *Client) get(ctx context.Context) (rueidis.Client, error) {
+	if current := c.current.Load(); current != nil {
+		return *current, nil
+	}
+	limit := time.NewTimer(c.cfg.Timeout)
+	defer limit.Stop()
+	select {
+	case <-c.tried:
+	case <-limit.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if current := c.current.Load(); current != nil {
 		return *current, nil
 	}
@@ -141,7 +161,7 @@ func (c *Client) B() rueidis.Builder { return c.builder }
 
 // Do sends a command.
 func (c *Client) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return rueidis.NewErrorResult(err)
 	}
@@ -159,7 +179,7 @@ func (c *Client) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisRes
 
 // DoMulti sends commands together.
 func (c *Client) DoMulti(ctx context.Context, multi ...rueidis.Completed) []rueidis.RedisResult {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return all(len(multi), err)
 	}
@@ -181,7 +201,7 @@ func (c *Client) DoMulti(ctx context.Context, multi ...rueidis.Completed) []ruei
 // DoCache is Do for a command whose answer may be remembered here until the key
 // changes.
 func (c *Client) DoCache(ctx context.Context, cmd rueidis.Cacheable, ttl time.Duration) rueidis.RedisResult {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return rueidis.NewErrorResult(err)
 	}
@@ -197,7 +217,7 @@ func (c *Client) DoCache(ctx context.Context, cmd rueidis.Cacheable, ttl time.Du
 
 // DoMultiCache is DoMulti for commands whose answers may be remembered here.
 func (c *Client) DoMultiCache(ctx context.Context, multi ...rueidis.CacheableTTL) []rueidis.RedisResult {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return all(len(multi), err)
 	}
@@ -212,7 +232,7 @@ func (c *Client) DoMultiCache(ctx context.Context, multi ...rueidis.CacheableTTL
 // Receive subscribes until ctx ends or the connection does: messages may have
 // been lost then.
 func (c *Client) Receive(ctx context.Context, subscribe rueidis.Completed, fn func(rueidis.PubSubMessage)) error {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -221,7 +241,7 @@ func (c *Client) Receive(ctx context.Context, subscribe rueidis.Completed, fn fu
 
 // DoStream sends a command whose answer is read as a stream.
 func (c *Client) DoStream(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResultStream {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return rueidis.NewErrorResultStream(err)
 	}
@@ -230,7 +250,7 @@ func (c *Client) DoStream(ctx context.Context, cmd rueidis.Completed) rueidis.Re
 
 // DoMultiStream sends commands whose answers are read as a stream.
 func (c *Client) DoMultiStream(ctx context.Context, multi ...rueidis.Completed) rueidis.MultiRedisResultStream {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return rueidis.NewErrorResultStream(err)
 	}
@@ -239,7 +259,7 @@ func (c *Client) DoMultiStream(ctx context.Context, multi ...rueidis.Completed) 
 
 // Dedicated lends a connection to fn.
 func (c *Client) Dedicated(fn func(rueidis.DedicatedClient) error) error {
-	client, err := c.get()
+	client, err := c.get(context.Background())
 	if err != nil {
 		return err
 	}
@@ -248,7 +268,7 @@ func (c *Client) Dedicated(fn func(rueidis.DedicatedClient) error) error {
 
 // Dedicate lends a connection until the function returned is called.
 func (c *Client) Dedicate() (rueidis.DedicatedClient, func()) {
-	client, err := c.get()
+	client, err := c.get(context.Background())
 	if err != nil {
 		return away{c.builder, err}, func() {}
 	}
@@ -257,7 +277,7 @@ func (c *Client) Dedicate() (rueidis.DedicatedClient, func()) {
 
 // Nodes are clients of the servers known; none before the first connection.
 func (c *Client) Nodes() map[string]rueidis.Client {
-	client, err := c.get()
+	client, err := c.get(context.Background())
 	if err != nil {
 		return nil
 	}

@@ -88,7 +88,7 @@ func (c *Client) probing(ctx context.Context) {
 
 // probe writes: a server that only reads, or has no memory left, is no good.
 func (c *Client) probe(ctx context.Context) error {
-	client, err := c.get()
+	client, err := c.get(ctx)
 	if err != nil {
 		return err
 	}

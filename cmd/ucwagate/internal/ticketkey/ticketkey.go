@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -53,6 +54,7 @@ type Keeper struct {
 	o    Options
 	own  string   // a new key, to be used if there is none
 	seen []string // the keys as told to Learn
+	some atomic.Bool
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
@@ -72,6 +74,9 @@ func Keep(o Options) (*Keeper, error) {
 	k.done.Go(func() { k.run(ctx) })
 	return k, nil
 }
+
+// Known reports whether there is a key.
+func (k *Keeper) Known() bool { return k.some.Load() }
 
 // Close stops looking after the key.
 func (k *Keeper) Close() {
@@ -143,6 +148,7 @@ func (k *Keeper) look(ctx context.Context) error {
 		k.o.Logger.WarnContext(ctx, "the key of web tickets has changed: Redis had lost it")
 	}
 	k.seen = texts
+	k.some.Store(true)
 	return nil
 }
 

@@ -120,11 +120,13 @@ func TestAReplicaWaitsForRedis(t *testing.T) {
 	a.clk.Advance(time.Minute)
 	ticket, _ := a.web.Issue(identity)
 	require.Empty(t, ticket)
+	require.False(t, a.keeper.Known())
 	_, err := a.web.Verify("cwt=AAEB")
 	require.ErrorIs(t, err, signin.ErrUnavailable)
 	s.Restart()
 	a.requireKeys(t, 1)
 	a.requireGood(t, a.ticket(t))
+	require.True(t, a.keeper.Known())
 }
 
 func TestReplicasBringBackAKeyThatRedisLost(t *testing.T) {

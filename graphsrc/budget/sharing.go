@@ -491,6 +491,9 @@ func (s *sharing) leave(unsent int64) {
 func (s *sharing) snapshot() SharingStats {
 	st := s.stats
 	st.State, st.Members, st.Ghosts, st.Contact = s.state, s.last.Members, s.last.Ghosts, -1
+	if k := &s.budget.bucket; s.state == Shared && !s.budget.closed {
+		st.Stock = k.level/unit + k.held
+	}
 	if s.heard > 0 {
 		_, st.Contact = s.silence()
 	}

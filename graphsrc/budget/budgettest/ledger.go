@@ -28,7 +28,8 @@ type Ledger struct {
 	now   func() time.Time
 
 	mu      sync.Mutex
-	bucket  *bucket // nil if there is none, or no more
+	share   budget.Share // of the last ask
+	bucket  *bucket      // nil if there is none, or no more
 	members map[string]*member
 }
 
@@ -69,6 +70,7 @@ func (l *Ledger) Lease(_ context.Context, ask budget.Ask) (budget.Grant, error) 
 	if me != nil && ask.Seq <= me.seq {
 		return budget.Grant{}, ErrOvertaken
 	}
+	l.share = ask.Share
 	b, before := l.advance(ask.Share.Rate)
 	s := l.survey(ask, before)
 	l.pour(s, ask)
@@ -279,18 +281,29 @@ func (l *Ledger) wait(s *survey, ask budget.Ask, need int64) int64 {
 	return min(closed+1_000_000, maxGap)
 }
 
-// Outstanding returns the whole potential of the bucket in tokens: its level and
-// what is leased, as of the last ask.
+// Outstanding returns the whole potential of the bucket in tokens, as an ask would
+// find it now: its level, and what is leased.
 func (l *Ledger) Outstanding() (level float64, leased int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.bucket == nil {
+		return 0, 0
+	}
+	then := l.bucket
+	now := *then
+	l.bucket = &now
+	defer func() { l.bucket = then }()
+	ask := budget.Ask{Share: l.share}
+	_, before := l.advance(0)
+	s := l.survey(ask, before)
+	l.pour(s, ask)
+	now.level = min(now.level, max(s.most-s.out, 0)*token)
 	for _, m := range l.members {
-		leased += m.out
+		if now.now < m.till {
+			leased += m.out
+		}
 	}
-	if l.bucket != nil {
-		level = float64(l.bucket.level) / float64(token)
-	}
-	return level, leased
+	return float64(now.level) / float64(token), leased
 }
 
 func micros(d time.Duration) int64 { return int64(d / time.Microsecond) }

@@ -243,9 +243,9 @@ func (l *Ledger) grant(s *survey, me *member, ask budget.Ask, recalled bool) bud
 	var tokens int64
 	if sure && !recalled && !ask.Leave && b.now >= b.paused {
 		there := max(floorDiv(b.level, token), 0)
-		tokens = min(ask.Want, ceilDiv(there, wanting))
+		tokens = min(ask.Want, part(there, wanting))
 		above := max(there-tokens-s.most/10, 0)
-		tokens += min(ask.Spare, ceilDiv(above, others))
+		tokens += min(ask.Spare, part(above, others))
 		b.level -= tokens * token
 		s.out += tokens
 		me.out += tokens
@@ -260,6 +260,10 @@ func (l *Ledger) grant(s *survey, me *member, ask budget.Ask, recalled bool) bud
 		Members: int(s.live), Wanting: int(wanting),
 	}
 }
+
+// part is an equal part of what there is, but one token if there is any. What is
+// left over evens out with the next.
+func part(there, among int64) int64 { return max(there/among, min(there, 1)) }
 
 // wait is how long it takes until there is a token for each who waits.
 func (l *Ledger) wait(s *survey, ask budget.Ask, need int64) int64 {

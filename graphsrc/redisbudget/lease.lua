@@ -121,6 +121,11 @@ if not me then
   end
 elseif heard == me.seq then
   me.sure = me.last
+elseif heard > me.seq then
+  -- It has heard what is not known here: the data went back to an earlier state, and
+  -- what was leased since then is unknown.
+  b.level = math.min(b.level, 0)
+  b.filled = now + life
 end
 me.seq, me.last = seq, now
 me.capacity, me.rate, me.ownCapacity, me.ownRate = capacity, rate, ownCapacity, ownRate

@@ -62,6 +62,28 @@ func (l *Ledger) Wipe() {
 	l.bucket, l.members = nil, make(map[string]*member)
 }
 
+// Save returns a function that brings the present state back, as a failover that
+// loses the writes since then.
+func (l *Ledger) Save() (restore func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bucket == nil {
+		return l.Wipe
+	}
+	b, members := *l.bucket, make(map[string]member)
+	for id, m := range l.members {
+		members[id] = *m
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.bucket, l.members = &b, make(map[string]*member)
+		for id, m := range members {
+			l.members[id] = &m
+		}
+	}
+}
+
 // Lease implements budget.Lessor.
 func (l *Ledger) Lease(_ context.Context, ask budget.Ask) (budget.Grant, error) {
 	l.mu.Lock()
@@ -194,6 +216,9 @@ func (l *Ledger) hear(ask budget.Ask) *member {
 		l.members[ask.Member] = me
 	} else if ask.Heard == me.seq {
 		me.sure = me.last
+	} else if ask.Heard > me.seq { // what was leased since then is unknown
+		l.bucket.level = min(l.bucket.level, 0)
+		l.bucket.filled = now + micros(l.terms.Life+l.terms.Grace)
 	}
 	me.seq, me.last = ask.Seq, now
 	me.capacity, me.rate = ask.Share.Capacity, ask.Share.Rate

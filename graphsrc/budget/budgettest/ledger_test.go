@@ -193,3 +193,15 @@ func TestAClockThatIsSetBackPoursNothing(t *testing.T) {
 	d.now = d.now.Add(time.Second)
 	require.EqualValues(t, 45, d.ask("a", want(90)).Tokens)
 }
+
+func TestABucketThatWentBackIsEmptiedOnceSomebodyKnowsMore(t *testing.T) {
+	d := newDesk(t, 2, "a", "b")
+	restore := d.Save()
+	require.EqualValues(t, 80, d.ask("a", want(80)).Tokens)
+	restore()
+	require.True(t, d.ask("a", want(1)).Recalled)
+	d.now = d.now.Add(3 * time.Second)
+	require.Zero(t, d.ask("b", want(90)).Tokens, "all that was leased is void before anything flows")
+	d.now = d.now.Add(500 * time.Millisecond)
+	require.Positive(t, d.ask("b", want(90)).Tokens)
+}

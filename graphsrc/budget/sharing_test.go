@@ -106,13 +106,15 @@ func TestRefreshLeavesTheReserveInTheSharedBucket(t *testing.T) {
 		pause(20 * time.Second)
 		for range 20 {
 			level, _ := l.Outstanding()
-			require.GreaterOrEqual(t, level, 9.0, "but for the one that was taken out of it")
-			asked := time.Now()
-			p, err := rs[1].budget.Acquire(t.Context(), budget.Interactive)
-			require.NoError(t, err)
-			require.Less(t, time.Since(asked), 10*time.Millisecond, "a trip, and no waiting for Refresh on another replica")
-			p.Return()
-			pause(100 * time.Millisecond)
+			require.GreaterOrEqual(t, level, 8.0, "but for those that were taken out of it")
+			for _, r := range rs {
+				asked := time.Now()
+				p, err := r.budget.Acquire(t.Context(), budget.Interactive)
+				require.NoError(t, err)
+				require.Less(t, time.Since(asked), 10*time.Millisecond, "a trip or two, and no waiting for Refresh here or there")
+				p.Return()
+				pause(100 * time.Millisecond)
+			}
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,4 +272,42 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+}
+
+// link is the way of one replica to Redis, which can be cut.
+type link struct {
+	budget.Lessor
+	cut atomic.Bool
+}
+
+func (l *link) Lease(ctx context.Context, ask budget.Ask) (budget.Grant, error) {
+	if l.cut.Load() {
+		<-ctx.Done()
+		return budget.Grant{}, ctx.Err()
+	}
+	return l.Lessor.Lease(ctx, ask)
+}
+
+func TestAReplicaCutOffFromARealRedisKeepsToItsShare(t *testing.T) {
+	t.Parallel()
+	client := redistest.Start(t).Client(t)
+	way := &link{Lessor: quick(t, client, "t", 3)}
+	var rec, alone recorder
+	a, b := rec.start(t, way.Lessor), rec.start(t, way.Lessor)
+	c := alone.start(t, way)
+	eventually(t, "all are members", func() bool { return a.Stats().Sharing.Members == 3 })
+	rec.flowing(t, narrow.Rate*2/3)
+	way.cut.Store(true)
+	eventually(t, "it pours its share", in(budget.Fallback, c))
+	require.Equal(t, 1, a.Stats().Sharing.Ghosts)
+	alone.flowing(t, narrow.Rate/3)
+	rec.flowing(t, narrow.Rate*2/3)
+	way.cut.Store(false)
+	eventually(t, "it is back", in(budget.Shared, a, b, c))
+	eventually(t, "its share is no longer set aside", func() bool { return b.Stats().Sharing.Ghosts == 0 })
+	a.end()
+	b.end()
+	c.end()
+	rec.times = append(rec.times, alone.times[:alone.count()]...)
+	rec.judge(t, narrow)
 }

@@ -294,6 +294,9 @@ func (s *sharing) heed(now int64, sent moment, ask Ask, told report, g Grant) {
 		s.wantAt, s.spareAt = now+pace, now+pace
 	} else if g.Tokens < ask.Want+ask.Spare {
 		s.spareAt = now + pace
+		if ask.Want > 1 {
+			s.wantAt = now + min(pace, int64(minPace)) // many ask, and there is not much
+		}
 	}
 }
 

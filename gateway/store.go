@@ -84,6 +84,9 @@ type Hooks struct {
 var (
 	// ErrFull says that a store holds as much as it may.
 	ErrFull = errors.New("the store is full")
+	// ErrUnavailable says that a store cannot be reached at the moment: whether
+	// something was done is not known, and asking again is no harm.
+	ErrUnavailable = errors.New("the store cannot be reached")
 	// ErrExpired is returned by a function given to Update to end the
 	// application. Session.Arrive returns it by itself.
 	ErrExpired = session.ErrExpired

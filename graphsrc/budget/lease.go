@@ -177,6 +177,8 @@ type SharingStats struct {
 	// Trips is the number of asks that were answered, Failed of those that were
 	// not, and Leased of the tokens that came with the answers.
 	Trips, Failed, Leased uint64
+	// Stock is the number of tokens that are leased at present, granted or not.
+	Stock int64
 	// Members and Ghosts are those of the last Grant.
 	Members, Ghosts int
 	// Contact is how long ago the shared bucket was last heard of; below zero if

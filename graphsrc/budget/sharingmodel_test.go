@@ -2,6 +2,7 @@ package budget_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -261,6 +262,22 @@ func fullest(times []time.Duration, window time.Duration) (most int, from time.D
 	return most, from
 }
 
+// potential is what could be sent at once: what is in the bucket, what is leased,
+// and what those have poured who fell back.
+func (w *world) potential(l *budgettest.Ledger, replicas []*replica) float64 {
+	potential, _ := l.Outstanding()
+	potential = max(potential, 0)
+	for _, r := range replicas {
+		switch st := r.budget.Stats(); st.Sharing.State {
+		case budget.Shared:
+			potential += float64(st.Sharing.Stock)
+		case budget.Fallback:
+			potential += max(st.Tokens, 0) + float64(st.Held)
+		}
+	}
+	return potential
+}
+
 // mishap is something that goes wrong for a while.
 type mishap struct {
 	at, length time.Duration
@@ -297,7 +314,7 @@ func drawStory(t *rapid.T) story {
 		terms:   hasty(n),
 		drift:   rapid.SampledFrom([]float64{1, 0.97, 1.03}).Draw(t, "drift"),
 		seed:    rapid.Uint64().Draw(t, "seed"),
-		callers: rapid.SampledFrom([]int{40, 5, 1}).Draw(t, "callers"),
+		callers: rapid.SampledFrom([]int{40, 5, 1, 0}).Draw(t, "callers"),
 		length:  rapid.SampledFrom([]time.Duration{time.Minute, 3 * time.Minute}).Draw(t, "length"),
 	}
 	for range rapid.IntRange(0, 12).Draw(t, "mishaps") {
@@ -314,9 +331,8 @@ func drawStory(t *rapid.T) story {
 	return s
 }
 
-// play lives a story, and returns the world after it and how much of the sends
-// came from a fallback.
-func (s story) play(w *world, wipe func()) (fallbacks int) {
+// play lives a story, and returns how often a replica was seen in its fallback.
+func (s story) play(w *world, l *budgettest.Ledger) (fallbacks int, err error) {
 	replicas := make([]*replica, s.terms.Replicas)
 	begin := func(place int) {
 		replicas[place] = w.newReplica(place)
@@ -325,8 +341,15 @@ func (s story) play(w *world, wipe func()) (fallbacks int) {
 	for i := range replicas {
 		begin(i)
 	}
+	until := func(at time.Duration) {
+		for end := w.start.Add(at); time.Now().Before(end); pause(min(time.Until(end), 200*time.Millisecond)) {
+			if p := w.potential(l, replicas); p > float64(s.plan.Capacity)+1e-6 && err == nil {
+				err = fmt.Errorf("at %s a potential of %.3f, above the capacity %d", time.Since(w.start), p, s.plan.Capacity)
+			}
+		}
+	}
 	for _, m := range s.mishaps {
-		pause(time.Until(w.start.Add(m.at)))
+		until(m.at)
 		r := replicas[m.place]
 		during := func(on, off func()) {
 			on()
@@ -351,7 +374,7 @@ func (s story) play(w *world, wipe func()) (fallbacks int) {
 				link(r, func() { r.cut = true }, func() { r.cut = r.ctx.Err() != nil })
 			}
 		case "loss":
-			wipe()
+			l.Wipe()
 		case "throttle":
 			r.budget.Throttled(min(m.length, 5*time.Second), true)
 		case "kill", "restart":
@@ -365,9 +388,9 @@ func (s story) play(w *world, wipe func()) (fallbacks int) {
 			}
 		}
 	}
-	pause(time.Until(w.start.Add(s.length)))
+	until(s.length)
 	w.finish(replicas...)
-	return fallbacks
+	return fallbacks, err
 }
 
 func TestNoWindowOfAllReplicasHoldsMoreThanThePlan(t *testing.T) {
@@ -383,8 +406,10 @@ func TestNoWindowOfAllReplicasHoldsMoreThanThePlan(t *testing.T) {
 				return w.start.Add(time.Duration(float64(time.Since(w.start)) * s.drift))
 			})
 			w.lessor = ledger
-			fallbacks += s.play(w, ledger.Wipe)
-			err = w.judge(max(s.drift, 1))
+			var fell int
+			fell, err = s.play(w, ledger)
+			fallbacks += fell
+			err = errors.Join(err, w.judge(max(s.drift, 1)))
 			sends += len(w.sends)
 			n, _ := fullest(w.sends, s.plan.Window)
 			closest = max(closest, float64(n)/(float64(s.plan.Capacity)+s.plan.Rate*s.plan.Window.Seconds()))

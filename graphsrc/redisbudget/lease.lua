@@ -121,6 +121,11 @@ if not me then
   end
 elseif heard == me.seq then
   me.sure = me.last
+elseif heard > me.seq then
+  -- It has heard what is not known here: the data went back to an earlier state, and
+  -- what was leased since then is unknown.
+  b.level = math.min(b.level, 0)
+  b.filled = now + life
 end
 me.seq, me.last = seq, now
 me.capacity, me.rate, me.ownCapacity, me.ownRate = capacity, rate, ownCapacity, ownRate
@@ -152,6 +157,9 @@ end
 b.level = math.min(b.level, math.max(most - out, 0) * token)
 if out > most and me.out > 0 then recalled = true end
 
+-- Those who wait get equal parts, but one token if there is any; what is left over
+-- evens out with the next.
+local function part(there, among) return math.max(math.floor(there / among), math.min(there, 1)) end
 local wanting, others, tokens = 1, 1, 0
 for name, m in pairs(members) do
   if name ~= 'm:' .. id and now - m.last < detect then
@@ -162,9 +170,9 @@ end
 local reserve = math.floor(most / 10)
 if sure and not recalled and not leaving and now >= b.paused then
   local there = math.max(math.floor(b.level / token), 0)
-  tokens = math.min(want, math.ceil(there / wanting))
+  tokens = math.min(want, part(there, wanting))
   local above = math.max(there - tokens - reserve, 0)
-  tokens = tokens + math.min(spare, math.ceil(above / others))
+  tokens = tokens + math.min(spare, part(above, others))
   b.level = b.level - tokens * token
   out = out + tokens
   me.out = me.out + tokens

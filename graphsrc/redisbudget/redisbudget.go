@@ -20,8 +20,8 @@
 // Keep its clock: set back it costs nothing; each time it is set ahead, and each
 // time that a replica of Redis with another clock takes over, it can add one
 // capacity. A failover that loses writes can, besides, hand out once more what was
-// leased in the time that was lost, which is at most a capacity; a replica that
-// holds such a lease and says so has it recalled. Redis must not evict the key,
+// leased in the time that was lost, which is at most a capacity, until the first
+// replica asks that knows of it. Redis must not evict the key,
 // though that is only as bad as losing all data: nothing flows until all leases
 // have ended, and after that only what no replica can be pouring by itself.
 package redisbudget

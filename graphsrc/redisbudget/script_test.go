@@ -61,8 +61,8 @@ func TestTheScriptAndItsDoubleAreTheSame(t *testing.T) {
 		members := make([]struct{ seq, heard, holding int64 }, 4)
 		plans := []budget.Share{shareOf(100, 45_000, terms.Replicas), shareOf(100, 45_000, terms.Replicas), shareOf(7, 333, terms.Replicas)}
 		small := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 3), rapid.Int64Range(0, 120))
-		for range rapid.IntRange(1, 120).Draw(t, "asks") {
-			now = now.Add(time.Duration(rapid.SampledFrom([]int64{0, 1, 777, 20_000, 100_000, 900_000, 900_000, 3_000_000, 6_000_000, -5_000_000, 700_000_000}).Draw(t, "passed")) * time.Microsecond)
+		for range rapid.IntRange(30, 200).Draw(t, "asks") {
+			now = now.Add(time.Duration(rapid.SampledFrom([]int64{0, 1, 777, 20_000, 100_000, 100_000, 300_000, 900_000, 900_000, 2_000_000, 6_000_000, -5_000_000, 700_000_000}).Draw(t, "passed")) * time.Microsecond)
 			i := rapid.IntRange(0, len(members)-1).Draw(t, "member")
 			m := &members[i]
 			m.seq += rapid.SampledFrom([]int64{1, 1, 1, 1, 2, 0}).Draw(t, "seq")
@@ -70,10 +70,13 @@ func TestTheScriptAndItsDoubleAreTheSame(t *testing.T) {
 				Member: string(rune('a' + i)), Seq: uint64(m.seq), Heard: uint64(m.heard),
 				Holding: max(m.holding-small.Draw(t, "sent"), 0), Returned: small.Draw(t, "returned"),
 				Want: small.Draw(t, "want"), Spare: small.Draw(t, "spare"), Charged: small.Draw(t, "charged") / 20,
-				Leave: rapid.IntRange(0, 30).Draw(t, "leave") == 0,
-				Share: plans[rapid.IntRange(0, len(plans)-1).Draw(t, "plan")%len(plans)],
+				Leave: rapid.IntRange(0, 100).Draw(t, "leave") == 77,
+				Share: plans[max(rapid.IntRange(-20, len(plans)-1).Draw(t, "plan"), 0)],
 			}
-			if rapid.IntRange(0, 20).Draw(t, "throttled") == 0 {
+			if rapid.IntRange(0, 60).Draw(t, "went back") == 33 {
+				ask.Heard = ask.Seq - 1
+			}
+			if rapid.IntRange(0, 100).Draw(t, "throttled") == 77 {
 				ask.Throttled = true
 				ask.Pause = time.Duration(rapid.IntRange(0, 40).Draw(t, "pause")) * time.Second
 				ask.Age = time.Duration(rapid.IntRange(0, 4000).Draw(t, "age")) * time.Millisecond

@@ -28,7 +28,8 @@ type Ledger struct {
 	now   func() time.Time
 
 	mu      sync.Mutex
-	bucket  *bucket // nil if there is none, or no more
+	share   budget.Share // of the last ask
+	bucket  *bucket      // nil if there is none, or no more
 	members map[string]*member
 }
 
@@ -61,6 +62,28 @@ func (l *Ledger) Wipe() {
 	l.bucket, l.members = nil, make(map[string]*member)
 }
 
+// Save returns a function that brings the present state back, as a failover that
+// loses the writes since then.
+func (l *Ledger) Save() (restore func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bucket == nil {
+		return l.Wipe
+	}
+	b, members := *l.bucket, make(map[string]member)
+	for id, m := range l.members {
+		members[id] = *m
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.bucket, l.members = &b, make(map[string]*member)
+		for id, m := range members {
+			l.members[id] = &m
+		}
+	}
+}
+
 // Lease implements budget.Lessor.
 func (l *Ledger) Lease(_ context.Context, ask budget.Ask) (budget.Grant, error) {
 	l.mu.Lock()
@@ -69,6 +92,7 @@ func (l *Ledger) Lease(_ context.Context, ask budget.Ask) (budget.Grant, error) 
 	if me != nil && ask.Seq <= me.seq {
 		return budget.Grant{}, ErrOvertaken
 	}
+	l.share = ask.Share
 	b, before := l.advance(ask.Share.Rate)
 	s := l.survey(ask, before)
 	l.pour(s, ask)
@@ -192,6 +216,9 @@ func (l *Ledger) hear(ask budget.Ask) *member {
 		l.members[ask.Member] = me
 	} else if ask.Heard == me.seq {
 		me.sure = me.last
+	} else if ask.Heard > me.seq { // what was leased since then is unknown
+		l.bucket.level = min(l.bucket.level, 0)
+		l.bucket.filled = now + micros(l.terms.Life+l.terms.Grace)
 	}
 	me.seq, me.last = ask.Seq, now
 	me.capacity, me.rate = ask.Share.Capacity, ask.Share.Rate
@@ -241,9 +268,9 @@ func (l *Ledger) grant(s *survey, me *member, ask budget.Ask, recalled bool) bud
 	var tokens int64
 	if sure && !recalled && !ask.Leave && b.now >= b.paused {
 		there := max(floorDiv(b.level, token), 0)
-		tokens = min(ask.Want, ceilDiv(there, wanting))
+		tokens = min(ask.Want, part(there, wanting))
 		above := max(there-tokens-s.most/10, 0)
-		tokens += min(ask.Spare, ceilDiv(above, others))
+		tokens += min(ask.Spare, part(above, others))
 		b.level -= tokens * token
 		s.out += tokens
 		me.out += tokens
@@ -258,6 +285,10 @@ func (l *Ledger) grant(s *survey, me *member, ask budget.Ask, recalled bool) bud
 		Members: int(s.live), Wanting: int(wanting),
 	}
 }
+
+// part is an equal part of what there is, but one token if there is any. What is
+// left over evens out with the next.
+func part(there, among int64) int64 { return max(there/among, min(there, 1)) }
 
 // wait is how long it takes until there is a token for each who waits.
 func (l *Ledger) wait(s *survey, ask budget.Ask, need int64) int64 {
@@ -279,18 +310,29 @@ func (l *Ledger) wait(s *survey, ask budget.Ask, need int64) int64 {
 	return min(closed+1_000_000, maxGap)
 }
 
-// Outstanding returns the whole potential of the bucket in tokens: its level and
-// what is leased, as of the last ask.
+// Outstanding returns the whole potential of the bucket in tokens, as an ask would
+// find it now: its level, and what is leased.
 func (l *Ledger) Outstanding() (level float64, leased int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.bucket == nil {
+		return 0, 0
+	}
+	then := l.bucket
+	now := *then
+	l.bucket = &now
+	defer func() { l.bucket = then }()
+	ask := budget.Ask{Share: l.share}
+	_, before := l.advance(0)
+	s := l.survey(ask, before)
+	l.pour(s, ask)
+	now.level = min(now.level, max(s.most-s.out, 0)*token)
 	for _, m := range l.members {
-		leased += m.out
+		if now.now < m.till {
+			leased += m.out
+		}
 	}
-	if l.bucket != nil {
-		level = float64(l.bucket.level) / float64(token)
-	}
-	return level, leased
+	return float64(now.level) / float64(token), leased
 }
 
 func micros(d time.Duration) int64 { return int64(d / time.Microsecond) }

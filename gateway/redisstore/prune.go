@@ -1,12 +1,51 @@
 package redisstore
 
-import "context"
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+)
 
 // sampled is how many names of each shard a sweep looks after.
 const sampled = 8
 
-// prune looks after a few names of each index, drawn at random: it extends the
-// life of their keys and drops applications that have ended without leaving.
+// extend gives the keys that nobody writes while nothing changes their life
+// anew: of the indexes, the deadlines and the lists of owners. It does so a few
+// times in a life.
+func (s *Store) extend(ctx context.Context, now time.Time) error {
+	if now.Sub(s.extended) < s.life/8 && !now.Before(s.extended) {
+		return nil
+	}
+	var keys []string
+	for shard := range shards {
+		for _, kind := range []string{"due", "idle", "subs", "w", "wseq", "o", "oseq"} {
+			keys = append(keys, s.key(shard, kind))
+		}
+	}
+	for _, x := range []*index{s.watched, s.present} {
+		for _, name := range x.sample(math.MaxInt) {
+			keys = append(keys, s.keyOf(x.kind, name))
+		}
+	}
+	for _, e := range s.entries.all() {
+		keys = append(keys, s.keyOf("own", e.app.Owner))
+	}
+	for part := range slices.Chunk(keys, atOnce) {
+		commands := make([]command, len(part))
+		for i, key := range part {
+			commands[i] = s.client.B().Pexpire().Key(key).Milliseconds(s.life.Milliseconds()).Build()
+		}
+		if _, err := s.askAll(ctx, "extending the life of keys", commands); err != nil {
+			return err
+		}
+	}
+	s.extended = now
+	return nil
+}
+
+// prune looks after a few names of each index, drawn at random: it drops
+// applications that have ended without leaving.
 func (s *Store) prune(ctx context.Context) error {
 	for _, x := range []*index{s.watched, s.present} {
 		if err := s.pruneIndex(ctx, x); err != nil {

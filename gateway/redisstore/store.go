@@ -79,6 +79,7 @@ type Store struct {
 	stop     context.CancelFunc
 	work     sync.WaitGroup
 	sweeping sync.Mutex
+	extended time.Time // when the life of keys was extended last; sweeping
 }
 
 var _ gateway.Store = (*Store)(nil)

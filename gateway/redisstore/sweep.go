@@ -48,7 +48,7 @@ func (s *Store) tidy(ctx context.Context, now time.Time) error {
 	if err := errors.Join(s.compare(ctx, s.watched, true), s.compare(ctx, s.present, true)); err != nil {
 		return err
 	}
-	return s.prune(ctx)
+	return errors.Join(s.prune(ctx), s.extend(ctx, now))
 }
 
 // noteUse tells Redis which applications were used here, or have a P-GET, since

@@ -47,13 +47,14 @@ func (s *Share) read(ctx context.Context, after string, wait time.Duration) ([]e
 func (s *Share) follow(ctx context.Context, m graphsrc.Member) {
 	var at position
 	epoch, whole := "", false // whole: nothing up to at is missing
+	var seen *standing
 	for ctx.Err() == nil {
 		st := s.standing.Load()
 		if st == nil {
 			s.pause(ctx, errorPause/10) // the first heartbeat
 			continue
 		}
-		if !whole || st.epoch != epoch || st.end.n < at.n {
+		if !whole || st != seen && (st.epoch != epoch || st.lost) {
 			now, err := s.where(ctx)
 			if err == nil {
 				err = m.Resync(ctx)
@@ -63,7 +64,9 @@ func (s *Share) follow(ctx context.Context, m graphsrc.Member) {
 				continue
 			}
 			at, epoch, whole = now.end, now.epoch, true
+			s.followed.Store(at.n)
 		}
+		seen = st
 		entries, err := s.read(ctx, at.id, block)
 		if err != nil {
 			s.failed(ctx, "the stream could not be read", err)
@@ -77,6 +80,7 @@ func (s *Share) follow(ctx context.Context, m graphsrc.Member) {
 				break
 			}
 			at = e.position
+			s.followed.Store(at.n)
 			if e.who != s.who {
 				s.hear(ctx, m, e)
 			}

@@ -104,6 +104,7 @@ type Share struct {
 	term       atomic.Int64 // the own one, while leading
 	offset     atomic.Int64 // Redis' clock minus time since started; milliseconds
 	standing   atomic.Pointer[standing]
+	followed   atomic.Int64 // the number of the last entry heard
 
 	led chan standing // a term has begun
 }
@@ -114,6 +115,7 @@ type standing struct {
 	term  int64
 	epoch string
 	end   position // of the stream
+	lost  bool     // it has fewer entries than were heard
 	mark  string
 }
 
@@ -211,7 +213,7 @@ func (s *Share) beatOnce(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, min(within, s.o.Timeout))
 	defer cancel()
 	sent := s.elapsed()
-	term := s.term.Load()
+	term, followed := s.term.Load(), s.followed.Load()
 	answer, err := beatScript.Exec(ctx, s.o.Client, s.keys[:3], []string{
 		s.who, ms(s.o.Lease), uuid.NewString(), s.ttl, strconv.FormatInt(term, 10),
 	}).ToArray()
@@ -233,6 +235,7 @@ func (s *Share) beatOnce(ctx context.Context, within time.Duration) error {
 	st.epoch, _ = answer[3].ToString()
 	st.end.id, _ = answer[5].ToString()
 	st.mark, _ = answer[6].ToString()
+	st.lost = n < followed
 	// The clock of Redis was read between the two.
 	s.offset.Store(time - (sent+now)/2/int64(1e6))
 	s.answered.Store(sent)

@@ -24,7 +24,11 @@ func shared(t testing.TB, r *release) bool { return len(redisPorts(t, r)) > 0 }
 // redisPorts are the ports of Redis that gateways are configured with.
 func redisPorts(t testing.TB, r *release) (ports []string) {
 	eachConfiguration(func(_ container, cfg config.Config) string {
-		for _, address := range cfg.Redis.Addresses {
+		addresses := cfg.Redis.Addresses
+		if cfg.Redis.Sentinel != "" {
+			addresses = append(addresses[:len(addresses):len(addresses)], ":6379") // of the servers that they name
+		}
+		for _, address := range addresses {
 			if _, port, err := net.SplitHostPort(address); err == nil && !slices.Contains(ports, port) {
 				ports = append(ports, port)
 			}

@@ -240,10 +240,10 @@ func TestTheChartRefusesWhatCannotWork(t *testing.T) {
 		"a memory limit without a unit":     {`resources: {limits: {memory: "536870912"}}`, "must be in Mi or Gi"},
 		"a configuration that is no YAML":   {`config: "a: [b"`, "config is no YAML"},
 		"a configuration without tenants":   {`config: "log: {level: info}"`, "config names no tenants"},
-		"a cluster with sentinels":         {`redis: {enabled: true, cluster: true, sentinel: master}`, "exclude each other"},
-		"Redis without an address":         {`redis: {enabled: true, addresses: []}`, "addresses"},
-		"an address of Redis with a comma": {`redis: {enabled: true, addresses: ["a:1,b:2"]}`, "addresses"},
-		"Redis said twice":                 {"redis: {enabled: true}\nconfig: \"tenants: [{name: a}]\\nredis: {addresses: [a]}\"", "config has a section redis"},
+		"a cluster with sentinels":          {`redis: {enabled: true, cluster: true, sentinel: master}`, "exclude each other"},
+		"Redis without an address":          {`redis: {enabled: true, addresses: []}`, "addresses"},
+		"an address of Redis with a comma":  {`redis: {enabled: true, addresses: ["a:1,b:2"]}`, "addresses"},
+		"Redis said twice":                  {"redis: {enabled: true}\nconfig: \"tenants: [{name: a}]\\nredis: {addresses: [a]}\"", "config has a section redis"},
 		"no account, and none that is made": {`serviceAccount: {create: false}`, "serviceAccount.name is needed"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,7 +7,8 @@ GO       ?= go
 PACKAGES := ./...
 # Debian packages that the tests need, each with the command that shows it is there.
 NEEDED   := gcc:gcc libc6-dev:/usr/include/stdio.h chromium:chromium nginx:nginx haproxy:haproxy \
-            nodejs:node python3:python3 curl:curl jq:jq systemd:systemd-analyze prometheus:promtool
+            nodejs:node python3:python3 curl:curl jq:jq systemd:systemd-analyze prometheus:promtool \
+            redis-server:redis-server
 
 .PHONY: demo build test deps check fuzz bench golden image audit vulncheck reproducible sbom clean
 

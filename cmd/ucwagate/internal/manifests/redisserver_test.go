@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"ucwagate/cmd/ucwagate/internal/redisconn"
 )
 
 // usersFile is the list of users of Redis that is shipped.
@@ -134,6 +136,16 @@ func TestRedisAcceptsItsArgumentsAndItsUsers(t *testing.T) {
 	} {
 		require.Regexp(t, `^NOPERM|can't access`, s.ask(t, "ucwagate", refused...), "%v", refused)
 	}
+	// What "ucwagate check" looks at and tries, with the configuration of the pods.
+	loaded, err := gateways(build(t, shipped(t), "overlays/replicas"))[0].configuration(t)
+	require.NoError(t, err)
+	redis := loaded.Config.Redis
+	redis.Addresses, redis.PasswordFile, redis.Password = []string{"127.0.0.1:" + s.port}, "", "password of a test"
+	report, err := redisconn.Check(t.Context(), redis)
+	require.NoError(t, err)
+	require.Empty(t, report.Problems)
+	require.Empty(t, report.Warnings)
+
 	require.Equal(t, "PONG", s.ask(t, "", "PING"))
 	require.Contains(t, s.ask(t, "", "GET", "ucwagate:{app:1}:record"), "NOPERM", "without signing in")
 }

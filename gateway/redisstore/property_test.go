@@ -88,7 +88,9 @@ func (p *pair) step() {
 		p.create()
 	case 2:
 		id := p.id()
-		p.both("use "+id, func(s gateway.Store) string { a, err := s.Use(p.t.Context(), id); return fmt.Sprint(a, reason(err)) })
+		use := func(s gateway.Store) string { a, err := s.Use(p.t.Context(), id); return fmt.Sprint(a, reason(err)) }
+		want, at := use(p.stores[0]), p.stores[1+p.rand.IntN(2)]
+		eventually(p.t, "use "+id, func() bool { return use(at) == want }) // an end at the other replica is heard of a moment later
 	case 3:
 		if p.rand.IntN(3) == 0 {
 			id := p.id()

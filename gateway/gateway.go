@@ -34,8 +34,9 @@ type Source interface {
 	// Watch is paired with one Unwatch.
 	Watch(ids ...string)
 	Unwatch(ids ...string)
-	// Notify is called once, before the first Watch.
-	Notify(func(graphsrc.Change))
+	// Notify is called once, before the first Watch. Where several replicas share
+	// what they read, a change comes again after an error.
+	Notify(func(graphsrc.Change) error)
 	ContactSource
 	PublishSource
 	DirectorySource
@@ -204,7 +205,7 @@ const tickEvery = time.Second
 func (g *Gateway) Start(ctx context.Context) {
 	ctx, g.stop = context.WithCancel(ctx)
 	for _, t := range g.tenants {
-		t.Source.Notify(func(c graphsrc.Change) { g.watch.changed(ctx, t, c) })
+		t.Source.Notify(func(c graphsrc.Change) error { return g.watch.changed(ctx, t, c) })
 	}
 	g.work.Go(func() { g.watch.run(ctx) })
 	g.work.Go(func() { g.every(ctx, tickEvery, g.tick) })

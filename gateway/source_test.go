@@ -18,7 +18,7 @@ import (
 // A person's id is "id-" and the part of the principal name before the '@'.
 type source struct {
 	mu      sync.Mutex
-	changed func(graphsrc.Change)
+	changed func(graphsrc.Change) error
 
 	users  map[string]graphsrc.User     // by address
 	truth  map[string]mapping.Presence  // by id: what Graph would say
@@ -138,7 +138,7 @@ func (s *source) misused() []string {
 }
 
 // Notify implements gateway.Source.
-func (s *source) Notify(f func(graphsrc.Change)) {
+func (s *source) Notify(f func(graphsrc.Change) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changed != nil || len(s.watchers) > 0 {

@@ -236,7 +236,9 @@ func (w *watch) lookAgain(ctx context.Context, t *target) {
 	if now.Sub(t.since) > promptLookup {
 		kinds = append(kinds, session.ContactNote, session.ContactLocation, session.ContactSupportedModalities)
 	}
-	w.publish(ctx, t.address, now, kinds)
+	if err := w.publish(ctx, t.address, now, kinds, ""); err != nil {
+		w.gateway.log.ErrorContext(ctx, "a change could not be published", "error", err)
+	}
 }
 
 // promptLookup is how long after a subscription its people may be watched
@@ -297,12 +299,13 @@ func (w *watch) close() {
 }
 
 // changed is what a source reports: it becomes events for every application
-// that watches the person, under each address they watch.
-func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) {
+// that watches the person, under each address they watch. After an error some
+// of them may have theirs.
+func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) error {
 	known := w.gateway.clock.Now()
 	kinds := w.gateway.differences(tenant, c)
 	if len(kinds) == 0 {
-		return
+		return nil
 	}
 	w.mu.Lock()
 	targets := w.people[personID{tenant, c.ID}]
@@ -311,21 +314,24 @@ func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) 
 		addresses[i] = t.address
 	}
 	w.mu.Unlock()
+	var failed error
 	for _, address := range addresses {
-		w.publish(ctx, address, known, kinds)
+		if err := w.publish(ctx, address, known, kinds, c.Revision); err != nil {
+			failed = err
+			w.gateway.log.ErrorContext(ctx, "a change could not be published", "error", err)
+		}
 	}
+	return failed
 }
 
 // publish raises the events that parts of a contact have changed, as is known
-// since then.
-func (w *watch) publish(ctx context.Context, address string, since time.Time, kinds []session.Kind) {
+// since then. Of several with a revision, only what is newer than the last counts.
+func (w *watch) publish(ctx context.Context, address string, since time.Time, kinds []session.Kind, revision string) error {
 	events := make([]*session.Event, len(kinds))
 	for i, kind := range kinds {
-		events[i] = &session.Event{Kind: kind, Type: session.Updated, Class: session.Medium, Key: address, Since: since.UnixNano()}
+		events[i] = &session.Event{Kind: kind, Type: session.Updated, Class: session.Medium, Key: address, Since: since.UnixNano(), Revision: revision}
 	}
-	if err := w.gateway.store.Publish(ctx, address, events...); err != nil {
-		w.gateway.log.ErrorContext(ctx, "a change could not be published", "error", err)
-	}
+	return w.gateway.store.Publish(ctx, address, events...)
 }
 
 // differences tells which parts of a contact a change concerns.
@@ -333,6 +339,9 @@ func (g *Gateway) differences(tenant *Tenant, c graphsrc.Change) []session.Kind 
 	before := mapping.Translate(c.Before.Presence.Words, g.translation)
 	after := mapping.Translate(c.After.Presence.Words, g.translation)
 	g.report(after, tenant.Name)
+	if c.Unsure {
+		return []session.Kind{session.ContactPresence, session.ContactNote, session.ContactLocation, session.ContactSupportedModalities}
+	}
 	if c.First {
 		before = mapping.Contact{NoteType: mapping.Personal}
 	}

@@ -169,6 +169,8 @@ type cache struct {
 	temper temper
 	// suspects is how many people have a strike.
 	suspects atomic.Int64
+	// shares says that there are readings of other sources. Set before the first use.
+	shares bool
 }
 
 func newCache(size int, fresh time.Duration, epoch time.Time, stats *counters) *cache {
@@ -287,6 +289,10 @@ func (c *cache) apply(k userKey, p *Presence, at time.Time, refused bool) (befor
 	sl := s.claim(k)
 	r := &sl.rec
 	before = *r
+	if c.shares && r.known && int64(at.Sub(c.epoch)) < r.readAt {
+		// Another source has asked later and was answered sooner.
+		return before, before, false
+	}
 	w := pack(&p.Words, &before.words)
 	r.checkedAt, r.outdated = int64(at.Sub(c.epoch)), false
 	if refused {
@@ -410,13 +416,17 @@ func (c *cache) age(r *record, now time.Time) time.Duration {
 }
 
 // expire makes what is known of a person count as not fresh until the next
-// answer, however young it is.
-func (c *cache) expire(k userKey) {
+// answer, however young it is. Of other sources, an answer to what they asked before
+// does not count.
+func (c *cache) expire(k userKey, now time.Time) {
 	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok := s.index[k]; ok {
 		s.slots[i].rec.outdated = true
+		if c.shares {
+			s.slots[i].rec.checkedAt = int64(now.Sub(c.epoch))
+		}
 	}
 }
 

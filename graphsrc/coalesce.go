@@ -57,6 +57,7 @@ type coalescer struct {
 	stats   *counters
 	watch   *watchlist
 	tell    func([]Change)     // reports changes of watched people; not under mu
+	share   *sharing           // nil unless there are other sources
 	miss    func(ids []string) // reports changes that should have been notified; not under mu
 
 	window, timeout time.Duration

@@ -178,7 +178,7 @@ func (c *coalescer) discard(k userKey, expire bool) {
 		c.supersede(one)
 	}
 	if expire {
-		c.cache.expire(k)
+		c.cache.expire(k, c.clk.Now())
 	}
 }
 

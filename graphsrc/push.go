@@ -114,7 +114,10 @@ func (c *coalescer) push(k userKey, p *PresenceChange) bool {
 		return false
 	}
 	c.watch.pushed(k, after.tier, now)
-	if changed {
+	if c.share != nil {
+		c.share.note(k, &before, &after)
+		c.share.tellSoon()
+	} else if changed {
 		id := k.String()
 		c.tell([]Change{{ID: id, Before: c.cache.reading(id, &before, false), After: c.cache.reading(id, &after, false)}})
 	}

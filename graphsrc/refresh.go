@@ -51,6 +51,8 @@ type refresher struct {
 	floor, ceiling, safetyNet time.Duration
 	rate                      float64
 
+	share *sharing // nil unless there are other sources
+
 	wake    chan struct{} // the plan has changed
 	batches atomic.Int64  // of all people of the plan that run goes by
 	slots   chan struct{} // batches under way
@@ -92,11 +94,20 @@ func (r *refresher) replan() {
 	if int64(batchesOf(r.list.size())) == r.batches.Load() {
 		return
 	}
+	r.rouse()
+}
+
+// rouse has run look at the plan again.
+func (r *refresher) rouse() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
+
+// idle says that another source reads for all. The plan holds all the same: it
+// tells how long what that one has read is fresh.
+func (r *refresher) idle() bool { return r.share != nil && r.share.shared.Role() == Following }
 
 // run refreshes until ctx ends.
 func (r *refresher) run(ctx context.Context) {
@@ -110,7 +121,7 @@ func (r *refresher) run(ctx context.Context) {
 		}
 		cache.paced(&p)
 		r.report(&p)
-		if p.people == 0 {
+		if p.people == 0 || r.idle() {
 			r.last, r.covered = time.Time{}, 0
 			select {
 			case <-r.wake:
@@ -272,6 +283,7 @@ type looker struct {
 	list      *watchlist
 	life      *lifetime
 	clk       clock.Clock
+	share     *sharing      // nil unless there are other sources
 	within    time.Duration // how long a batch may wait for the budget
 	slots     chan struct{}
 }
@@ -307,6 +319,24 @@ func (l *looker) run() {
 
 // look reads people; those it cannot read are the next of the sweep.
 func (l *looker) look(keys []userKey) {
+	if l.share == nil {
+		l.ask(keys)
+		return
+	}
+	now, later := l.share.first(l.life.ctx, keys)
+	if len(now) > 0 {
+		l.ask(now)
+	}
+	if len(later) > 0 && pause(l.life.ctx, l.clk, leaderWait+rand.N(leaderWait/3)) {
+		later = l.list.away(later)
+	}
+	if len(later) > 0 {
+		l.ask(later)
+	}
+}
+
+// ask asks Graph for people.
+func (l *looker) ask(keys []userKey) {
 	for attempt := range lookAttempts {
 		err := l.coalescer.renew(l.life.ctx, budget.FirstLook, keys, l.within)
 		if keys = l.list.away(keys); len(keys) == 0 {

@@ -168,6 +168,7 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 	defer cancel()
 	ctx = budget.WithPermit(budget.WithLane(ctx, ln), permit)
 
+	sent := c.clk.Now()
 	var answer []Presence
 	var err error
 	if len(calls) == 1 {
@@ -203,7 +204,7 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 	c.outage.observe(failed, c.clk.Now())
 	c.mu.Unlock()
 	if failed == nil {
-		c.settle(calls, answer)
+		c.settle(calls, answer, sent)
 	}
 	return failed
 }
@@ -216,9 +217,14 @@ func (c *coalescer) send(ln budget.Lane, calls []*call, permit *budget.Permit) *
 //
 // Whoever waits is told last: an id is asked for again only after that, so the
 // changes of one person are reported one after the other.
-func (c *coalescer) settle(calls []*call, answer []Presence) {
+func (c *coalescer) settle(calls []*call, answer []Presence, sent time.Time) {
 	c.claim(calls)
 	l := lesson{at: c.clk.Now(), size: len(calls)}
+	if c.share != nil {
+		// Of two answers to different sources, which one is newer shows in when they
+		// were asked for: this process may have stood still since.
+		l.at = sent
+	}
 	var index map[userKey]int
 	find := func(i int, k userKey) (n int, ok bool) {
 		if i < len(calls) && calls[i].key == k {
@@ -282,6 +288,9 @@ type lesson struct {
 // learn applies one entry of an answer.
 func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) record {
 	before, after, changed := c.cache.apply(k, p, l.at, refused)
+	if c.share != nil {
+		c.share.note(k, &before, &after)
+	}
 	if !after.watched {
 		return after
 	}
@@ -289,7 +298,12 @@ func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) recor
 		l.read = make([]heard, 0, l.size)
 	}
 	l.read = append(l.read, heard{k, after.tier, after.entry})
-	if changed {
+	if changed && c.share != nil {
+		// The change is one when all know of it.
+		if before.known && before.covered && !before.words.sameState(&after.words) {
+			l.missed = append(l.missed, k.String())
+		}
+	} else if changed {
 		id := k.String()
 		one := Change{ID: id, First: !before.known, After: c.cache.reading(id, &after, false)}
 		if before.known {
@@ -306,6 +320,9 @@ func (c *coalescer) learn(l *lesson, k userKey, p *Presence, refused bool) recor
 // teach passes on what was learned, when all of it is in the cache.
 func (c *coalescer) teach(l *lesson) {
 	c.watch.read(l.read, l.at)
+	if c.share != nil {
+		c.share.tellSoon()
+	}
 	if len(l.changes) > 0 {
 		c.tell(l.changes)
 	}

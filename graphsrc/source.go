@@ -39,6 +39,10 @@ type Options struct {
 	// deadline. Default 10 s.
 	Timeout time.Duration
 
+	// Shared is what this source has in common with others of the same tenant, in
+	// other processes; nil: there are none. See sharing.go.
+	Shared Shared
+
 	// OnChange hears of every difference in what is known of a watched person;
 	// see Watch. Notify sets it later.
 	OnChange func(Change)
@@ -191,7 +195,8 @@ type Source struct {
 	watch     *watchlist
 	refresher *refresher
 	looker    *looker
-	onChange  atomic.Pointer[func(Change)]
+	share     *sharing // nil unless there are other sources
+	onChange  atomic.Pointer[func(Change) error]
 	onMissed  atomic.Pointer[func(id string)]
 	started   atomic.Bool
 	counters  counters
@@ -207,7 +212,7 @@ func New(o Options) (*Source, error) {
 	s.cache.stale, s.cache.floor = o.Stale, o.WatchFloor
 	s.watch = newWatchlist(s.cache)
 	if o.OnChange != nil {
-		s.Notify(o.OnChange)
+		s.Notify(func(c Change) error { o.OnChange(c); return nil })
 	}
 	s.coalescer = &coalescer{
 		graph: o.Graph, permits: o.Budget, clk: o.Clock, life: s.life, log: o.Logger, cache: s.cache,
@@ -237,6 +242,10 @@ func New(o Options) (*Source, error) {
 		return nil, err
 	}
 	s.publisher = newPublisher(&o, s.life, s.grants.publish)
+	if o.Shared != nil {
+		s.share = newSharing(&o, s)
+		s.coalescer.share, s.looker.share, s.refresher.share, s.cache.shares = s.share, s.share, s.share, true
+	}
 	return s, nil
 }
 
@@ -250,6 +259,9 @@ func (s *Source) Start(ctx context.Context) {
 	}
 	s.background(ctx, s.refresher.run)
 	s.background(ctx, s.publisher.run)
+	if s.share != nil {
+		s.background(ctx, s.share.run)
+	}
 	if s.sync != nil {
 		s.background(ctx, s.sync.run)
 	}
@@ -273,6 +285,10 @@ func (s *Source) background(ctx context.Context, work func(context.Context)) {
 // Close ends everything that runs and waits for it. Whoever still waits for an
 // answer gets an error of KindUnavailable.
 func (s *Source) Close() { s.life.end() }
+
+// Leads says that this source reads and reports for all of its tenant: always,
+// unless there are others. It asks nobody.
+func (s *Source) Leads() bool { return s.share == nil || s.share.shared.Role() == Leading }
 
 // Synchronized reports whether look-ups are answered from a whole directory in
 // memory that is not overdue; always false while synchronization is off.
@@ -298,6 +314,9 @@ func (s *Source) Presence(ctx context.Context, id string) (Reading, error) {
 		return Reading{}, invalidID("get presence", id)
 	}
 	id = strings.ToLower(id)
+	if s.share != nil {
+		s.share.fetch(ctx, id)
+	}
 	now := s.clk.Now()
 	rec, known := s.recall(ctx, k, now)
 	if known && s.cache.isFresh(&rec, now) {
@@ -318,6 +337,9 @@ func (s *Source) Presence(ctx context.Context, id string) (Reading, error) {
 // Presences is Presence for several ids. Results are in the order of ids; what
 // goes wrong with one does not touch the others.
 func (s *Source) Presences(ctx context.Context, ids []string) []Result {
+	if s.share != nil {
+		s.share.fetch(ctx, ids...)
+	}
 	out := make([]Result, len(ids))
 	now := s.clk.Now()
 	var keys []userKey

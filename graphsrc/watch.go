@@ -11,6 +11,13 @@ type Change struct {
 	After  Reading
 	// First is set if nothing was known of the person before.
 	First bool
+	// Unsure is set if what was known before is not known any more, Before is zero
+	// then: anything may differ.
+	Unsure bool
+	// Revision tells the changes that several sources share from each other: that of
+	// a later change of the person is greater, as two numbers with a dash between
+	// them, and a change that comes twice has the same. Empty without other sources.
+	Revision string
 }
 
 // Notify sets the function that hears of changes, in place of Options.OnChange.
@@ -21,7 +28,22 @@ type Change struct {
 // it may call the source, and it must not block: the people of one answer,
 // callers waiting for them included, wait for it. It is called concurrently,
 // but for one person one call follows the other in the order of the readings.
-func (s *Source) Notify(changed func(Change)) { s.onChange.Store(&changed) }
+//
+// With other sources (Options.Shared) it is called only where Leads, on a goroutine
+// of its own and a moment later, for the changes of all; it may block. An error says
+// that the change could not be passed on: then it comes again, later ones wait
+// for it, and if this source ends meanwhile it comes from another one. So a change
+// may come twice. Without other sources an error is ignored.
+func (s *Source) Notify(changed func(Change) error) { s.onChange.Store(&changed) }
+
+// report tells of a change that all sources share.
+func (s *Source) report(c Change) error {
+	changed := s.onChange.Load()
+	if changed == nil || *changed == nil {
+		return nil
+	}
+	return (*changed)(c)
+}
 
 func (s *Source) tell(changes []Change) {
 	changed := s.onChange.Load()
@@ -29,7 +51,7 @@ func (s *Source) tell(changes []Change) {
 		return
 	}
 	for i := range changes {
-		(*changed)(changes[i])
+		_ = (*changed)(changes[i]) // which only sharing repeats
 	}
 }
 
@@ -53,6 +75,9 @@ func (s *Source) Watch(ids ...string) {
 	s.eachKey(ids, func(keys []userKey, now time.Time) {
 		if s.watch.add(keys, now) {
 			look = true
+		}
+		if s.share != nil {
+			s.share.watched(keys)
 		}
 	})
 	s.refresher.replan()

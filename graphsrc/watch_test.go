@@ -243,7 +243,7 @@ func TestAQuestionOfAClientReportsAChangeToo(t *testing.T) {
 		n := newTenant()
 		s := start(t, n.fakeGraph, &fakeBudget{}, nil) // nothing refreshes
 		d := &diary{}
-		s.Notify(d.note)
+		s.Notify(func(c Change) error { d.note(c); return nil })
 		s.Watch(id(1))
 		wait(time.Second)
 		require.True(t, d.tear()[0].First, "the first look needs no loop")

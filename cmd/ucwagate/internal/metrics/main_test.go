@@ -73,10 +73,12 @@ func everything(t testing.TB) *Metrics {
 	m := New(Options{
 		Build:         Build{Version: "1.2.3", Revision: "abcdef"},
 		SignInMethods: []string{"password", "entra"}, SignInResults: []string{"ok", "wrong-password", "unavailable"},
+		RedisOperations: []string{"evalsha", "pipeline"}, RedisResults: []string{"ok", "timeout"},
 	})
 	if err := m.AddTenant(tenantWithEverything("contoso")); err != nil {
 		t.Fatal(err)
 	}
+	m.SetRedis(func() bool { return true })
 	m.SetGateway(gatewayFunc(func(context.Context) (GatewayStats, error) {
 		return GatewayStats{Applications: 501, Subscriptions: 502, Parked: 503, UnknownWords: 504}, nil
 	}))

@@ -1,0 +1,452 @@
+package graphsrc
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ucwagate/graphsrc/clock"
+	"ucwagate/mapping"
+)
+
+const (
+	// recallWait is how long somebody who asks waits for the shared records before
+	// Graph is asked.
+	recallWait = 500 * time.Millisecond
+	// leaderWait is how long a source that follows waits for the leader's first
+	// look at somebody, and up to a third longer at random.
+	leaderWait = 3 * time.Second
+	// tellPause is the first pause after readings could not be told; it doubles up
+	// to maxTellPause.
+	tellPause    = 100 * time.Millisecond
+	maxTellPause = 2 * time.Second
+	// deliveries is how many changes are reported at the same time.
+	deliveries = 16
+	// passedFor is how long a change of somebody whom nobody watches is kept for
+	// whoever begins to: the news that somebody watches may arrive later than the
+	// change. At most maxPassed are kept.
+	passedFor = 2 * time.Minute
+	maxPassed = 10_000
+)
+
+// sharing is a source's part in a Shared.
+//
+//	answer ──▶ apply ──▶ note ──▶ untold ──▶ Shared.Tell ──▶ all: Hear ──▶ cache, watchlist
+//	                                                └──────▶ the leader: Deliver ──▶ Change
+//
+// An answer is in the own cache at once. What waits to be told is one entry per
+// person, with what was known before the first reading that is not told: so
+// whatever is read while nobody can be told, the difference is told once, later.
+type sharing struct {
+	shared   Shared
+	cache    *cache
+	watch    *watchlist
+	clk      clock.Clock
+	log      *slog.Logger
+	life     *lifetime
+	replan   func() // the role or the number of people has changed
+	onChange func(Change) error
+
+	some chan struct{} // there is something to tell, or may be now
+
+	mu     sync.Mutex
+	untold map[userKey]untold
+	passed map[userKey]passed
+}
+
+// untold is what was known of somebody before the first reading not yet told.
+type untold struct {
+	words  words
+	digest uint32
+	known  bool
+	insist bool
+	again  bool
+}
+
+// passed is a change that was not reported because nobody watched.
+type passed struct {
+	change SharedChange
+	at     time.Time
+}
+
+func newSharing(o *Options, s *Source) *sharing {
+	return &sharing{
+		shared: o.Shared, cache: s.cache, watch: s.watch, clk: o.Clock, log: o.Logger, life: s.life,
+		replan: func() { s.refresher.rouse() }, onChange: s.report, some: make(chan struct{}, 1),
+		untold: make(map[userKey]untold), passed: make(map[userKey]passed),
+	}
+}
+
+// run takes part until ctx ends.
+func (s *sharing) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.tell(ctx) })
+	s.shared.Run(ctx, s)
+}
+
+// note enters what an answer has made of somebody among what is to be told. tellSoon
+// follows, when the whole answer is.
+func (s *sharing) note(k userKey, before, after *record) {
+	if after.doubted || !after.known {
+		return
+	}
+	insist := before.known && older(after.sequence, before.sequence)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, waits := s.untold[k]
+	if !waits {
+		u = untold{words: before.words, known: before.known, digest: before.digest()}
+	}
+	u.insist = u.insist || insist
+	s.untold[k] = u
+}
+
+func (s *sharing) tellSoon() {
+	select {
+	case s.some <- struct{}{}:
+	default:
+	}
+}
+
+// tell tells what is to be told until ctx ends.
+func (s *sharing) tell(ctx context.Context) {
+	wait := tellPause
+	for {
+		select {
+		case <-s.some:
+		case <-ctx.Done():
+			return
+		}
+		for ctx.Err() == nil {
+			keys, batch := s.take()
+			if len(batch) == 0 {
+				break
+			}
+			refused, err := s.shared.Tell(ctx, batch)
+			if err == nil {
+				wait = tellPause
+				s.believe(refused)
+				continue
+			}
+			s.putBack(keys)
+			s.log.Debug("readings could not be told", "error", err, "retry_in", wait)
+			s.rest(ctx, wait+rand.N(wait/2))
+			wait = min(2*wait, maxTellPause)
+		}
+	}
+}
+
+// rest pauses, or until something has changed.
+func (s *sharing) rest(ctx context.Context, d time.Duration) {
+	passed := make(chan struct{})
+	t := s.clk.AfterFunc(d, func() { close(passed) })
+	defer t.Stop()
+	select {
+	case <-passed:
+	case <-ctx.Done():
+	}
+}
+
+// take takes a batch of what is to be told, as it stands in the cache now.
+func (s *sharing) take() (map[userKey]untold, []Told) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.untold), ShareBatch)
+	if n == 0 {
+		return nil, nil
+	}
+	keys, batch := make(map[userKey]untold, n), make([]Told, 0, n)
+	for k, u := range s.untold {
+		if len(batch) == ShareBatch {
+			break
+		}
+		delete(s.untold, k)
+		rec, known := s.cache.peek(k)
+		if !known {
+			continue
+		}
+		keys[k] = u
+		t := Told{SharedReading: s.cache.shared(k, &rec), Changed: !u.known || u.digest != rec.digest(), Insist: u.insist, Again: u.again}
+		if u.known {
+			before := u.words.unpack()
+			t.Before = &before
+		}
+		batch = append(batch, t)
+	}
+	if len(s.untold) == 0 && n == ShareBatch {
+		s.untold = make(map[userKey]untold) // a map keeps the room it once took
+	}
+	return keys, batch
+}
+
+// putBack returns what could not be told. What was known before that counts.
+func (s *sharing) putBack(keys map[userKey]untold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, u := range keys {
+		if newer, ok := s.untold[k]; ok {
+			u.insist = u.insist || newer.insist
+			u.again = u.again || newer.again
+		}
+		s.untold[k] = u
+	}
+}
+
+// believe takes over the records of people of whom the own reading was refused.
+func (s *sharing) believe(records []SharedReading) {
+	now := s.clk.Now()
+	for i := range records {
+		s.cache.adopt(records[i].ID, &records[i], now, adoptAlways)
+	}
+}
+
+// Hear is part of Member.
+func (s *sharing) Hear(ctx context.Context, readings []Heard) {
+	now := s.clk.Now()
+	var read []heard
+	var differ []userKey
+	again := false
+	at := now
+	for i := range readings {
+		h := &readings[i]
+		var rec record
+		var what adopted
+		if h.Same {
+			rec, what = s.cache.confirm(h.ID, h.Digest, h.ReadAt, now)
+		} else {
+			rec, what = s.cache.adopt(h.ID, &h.SharedReading, now, adoptKnown)
+		}
+		switch {
+		case what.differs:
+			differ = append(differ, h.ID)
+		case what.taken && rec.watched:
+			read = append(read, heard{h.ID, rec.tier, rec.entry})
+			if h.ReadAt.Before(at) {
+				at = h.ReadAt
+			}
+		}
+		if h.Late && h.Changed && what.asked {
+			s.mu.Lock()
+			u, waits := s.untold[h.ID]
+			if !waits {
+				u = untold{words: rec.words, known: rec.known, digest: rec.digest()}
+			}
+			u.again = true
+			s.untold[h.ID] = u
+			s.mu.Unlock()
+			again = true
+		}
+	}
+	s.watch.read(read, at)
+	if again {
+		s.tellSoon()
+	}
+	if len(differ) > 0 {
+		if _, err := s.recall(ctx, differ); err != nil {
+			s.log.Debug("records could not be read", "error", err)
+		}
+	}
+}
+
+// Resync is part of Member.
+func (s *sharing) Resync(ctx context.Context) error {
+	everybody := s.watch.everybody()
+	for from := 0; from < len(everybody); from += ShareBatch {
+		if _, err := s.recall(ctx, everybody[from:min(from+ShareBatch, len(everybody))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Watched is part of Member.
+func (s *sharing) Watched() []uuid.UUID { return s.watch.everybody() }
+
+// Shift is part of Member.
+func (s *sharing) Shift(to Role) {
+	s.log.Info("the part in reading presence has changed", "role", to.String())
+	s.replan()
+	s.tellSoon()
+}
+
+// recall reads the records of people, at most ShareBatch, and takes them over. It
+// reports whether there was one.
+func (s *sharing) recall(ctx context.Context, keys []userKey) (some bool, err error) {
+	records, err := s.shared.Recall(ctx, keys)
+	if err != nil {
+		return false, err
+	}
+	now := s.clk.Now()
+	var read []heard
+	for i := range records {
+		rec, what := s.cache.adopt(records[i].ID, &records[i], now, adoptNew)
+		if rec.watched && what.taken && s.cache.isFresh(&rec, now) {
+			read = append(read, heard{records[i].ID, rec.tier, rec.entry})
+		}
+	}
+	s.watch.recalled(read, now)
+	return len(records) > 0, nil
+}
+
+// consult asks the shared records before Graph is asked for people. It reports
+// whether anything was found.
+func (s *sharing) consult(ctx context.Context, keys []userKey) bool {
+	if s.shared.Role() == Alone {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, recallWait)
+	defer cancel()
+	found := false
+	for from := 0; from < len(keys); from += ShareBatch {
+		some, err := s.recall(ctx, keys[from:min(from+ShareBatch, len(keys))])
+		if err != nil {
+			s.log.Debug("records could not be read", "error", err)
+			break
+		}
+		found = found || some
+	}
+	return found
+}
+
+// fetch reads the records of those of ids of whom nothing fresh is known, before
+// anything else is asked. It fails without a word: Graph is asked then.
+func (s *sharing) fetch(ctx context.Context, ids ...string) {
+	now := s.clk.Now()
+	var keys []userKey
+	for _, id := range ids {
+		k, ok := parseKey(id)
+		if !ok {
+			continue
+		}
+		if rec, known := s.cache.peek(k); !known || !rec.outdated && !s.cache.isFresh(&rec, now) {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) > 0 {
+		s.consult(ctx, keys)
+	}
+}
+
+// first decides how people who are watched from now on are looked at: ask are
+// those to be asked for at once, wait those whom the leader is about to look at.
+func (s *sharing) first(ctx context.Context, keys []userKey) (ask, wait []userKey) {
+	now := s.clk.Now()
+	for _, k := range keys {
+		rec, known := s.cache.peek(k)
+		if known && (rec.outdated || s.cache.isFresh(&rec, now)) {
+			ask = append(ask, k) // somebody wants them read whatever is known
+		} else {
+			wait = append(wait, k)
+		}
+	}
+	if len(wait) > 0 && s.consult(ctx, wait) {
+		wait = s.watch.away(wait)
+	}
+	if s.shared.Role() == Following {
+		return ask, wait
+	}
+	return append(ask, wait...), nil
+}
+
+// Deliver is part of Member.
+func (s *sharing) Deliver(_ context.Context, changes []SharedChange) error {
+	var reported []Change
+	now := s.clk.Now()
+	for i := range changes {
+		c := &changes[i]
+		if s.watch.has(c.After.ID) {
+			reported = append(reported, s.change(c))
+			continue
+		}
+		s.pass(c, now)
+		if s.watch.has(c.After.ID) { // it has just begun
+			s.watched([]userKey{c.After.ID})
+		}
+	}
+	if len(reported) == 1 {
+		return s.onChange(reported[0])
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	slots := make(chan struct{}, deliveries)
+	for _, c := range reported {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := s.onChange(c); err != nil {
+				mu.Lock()
+				failed = err
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return failed
+}
+
+// change is what is reported of a change.
+func (s *sharing) change(c *SharedChange) Change {
+	id := c.After.ID.String()
+	out := Change{ID: id, After: c.After.reading(id, c.After.Words), First: c.First, Unsure: c.Unsure, Revision: c.Revision}
+	if !c.First && !c.Unsure {
+		out.Before = c.After.reading(id, c.Before)
+		// Of what was before, only the words are kept.
+		out.Before.Presence.Sequence, out.Before.ReadAt, out.Before.LastActive = "", time.Time{}, time.Time{}
+	}
+	return out
+}
+
+func (r *SharedReading) reading(id string, words mapping.Presence) Reading {
+	return Reading{Presence: Presence{ID: id, Words: words, Sequence: r.Sequence}, ReadAt: r.ReadAt, LastActive: r.LastActive}
+}
+
+// pass keeps a change of somebody whom nobody watches for a while.
+func (s *sharing) pass(c *SharedChange, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.passed) >= maxPassed {
+		for k, p := range s.passed {
+			if now.Sub(p.at) > passedFor {
+				delete(s.passed, k)
+			}
+		}
+		if len(s.passed) >= maxPassed {
+			clear(s.passed)
+		}
+	}
+	s.passed[c.After.ID] = passed{change: *c, at: now}
+}
+
+// watched reports changes of people that passed shortly before they were watched.
+// It does not block.
+func (s *sharing) watched(keys []userKey) {
+	s.mu.Lock()
+	var late []Change
+	now := s.clk.Now()
+	for _, k := range keys {
+		if p, ok := s.passed[k]; ok {
+			delete(s.passed, k)
+			if now.Sub(p.at) <= passedFor {
+				late = append(late, s.change(&p.change))
+			}
+		}
+	}
+	s.mu.Unlock()
+	if len(late) == 0 || !s.life.enter() {
+		return
+	}
+	go func() {
+		defer s.life.leave()
+		for _, c := range late {
+			if err := s.onChange(c); err != nil {
+				s.log.Warn("a change could not be reported", "error", err)
+			}
+		}
+	}()
+}

@@ -59,7 +59,7 @@ func (a *App) stopTracing(ctx context.Context) error {
 func (a *App) openRequests() {
 	a.requests = observe.NewRequests(observe.Options{
 		Access:  map[config.LogAccess]observe.Access{config.AccessErrors: observe.AccessErrors, config.AccessAll: observe.AccessAll}[a.cfg.Log.Access],
-		Tracing: a.tracing, Trusted: ucwaapi.TrustedProxy(a.cfg.Server.TrustedProxies),
+		Tracing: a.tracing, Trusted: ucwaapi.TrustedProxy(a.cfg.Server.TrustedProxies, a.cfg.Server.TrustedSocket),
 		Client: a.clientAddress, Whose: a.userOf, Logger: a.log, Clock: a.clock,
 	})
 }

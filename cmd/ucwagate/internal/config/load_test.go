@@ -251,6 +251,19 @@ func TestAnEagerRefreshIsAWarning(t *testing.T) {
 	require.Empty(t, loaded.Warnings)
 }
 
+func TestBelievingEverybodyIsAWarning(t *testing.T) {
+	t.Parallel()
+	for networks, warned := range map[string]bool{"0.0.0.0/0": true, "10.0.0.1,::/0": true, "10.0.0.0/8": false} {
+		loaded, err := Load("", append([]string{"UCWAGATE_SERVER_TRUSTED_PROXIES=" + networks}, minimal...))
+		require.NoError(t, err)
+		if !warned {
+			require.Empty(t, loaded.Warnings)
+			continue
+		}
+		require.ErrorContains(t, loaded.Warnings, "server.trusted_proxies: names everybody")
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	fixtures, err := filepath.Glob("testdata/bad/*.yaml")
 	require.NoError(f, err)

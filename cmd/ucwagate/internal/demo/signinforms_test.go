@@ -3,6 +3,7 @@ package demo_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -460,6 +461,32 @@ func TestTheProxyAtTheOtherEndOfASocketIsTrusted(t *testing.T) {
 			c := overSocket(t, d, path, asJSON)
 			res := c.do(http.MethodGet, c.get("/").link(t, "user"), "", "", set)
 			require.Equal(t, map[bool]int{true: 200, false: 401}[trusted], res.status)
+		})
+	}
+}
+
+// Behind a socket all clients have the proxy's address, which is none.
+func TestWhoGuessesBehindASocketLocksNobodyElseOutIfTheProxyIsBelieved(t *testing.T) {
+	const limit = 5
+	for name, trusted := range map[string]bool{"if the configuration says so": true, "and they are one client if it does not": false} {
+		t.Run(name, func(t *testing.T) {
+			path := socket(t)
+			d := start(t, func(c *config.Config) {
+				c.Server.Listen, c.Server.TrustedSocket, c.SignIn.AttemptsPerMinute = "unix:"+path, trusted, limit
+			})
+			c := overSocket(t, d, path, asJSON)
+			from := func(address string) func(*http.Request) {
+				return func(r *http.Request) { r.Header.Set("X-Forwarded-For", address) }
+			}
+			for n := range 2 * limit {
+				res := c.ask("/WebTicket/oauthtoken", byPassword(fmt.Sprintf("user%d@%s", n, d.Domain), "guess"), from("203.0.113.7"))
+				require.Equal(t, http.StatusBadRequest, res.status)
+				require.Equal(t, n >= limit, res.header.Get("Retry-After") != "", "guess %d", n)
+			}
+			res := c.ask("/WebTicket/oauthtoken", byPassword(d.Username, d.Password), from("198.51.100.1"))
+			require.Equal(t, map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[trusted], res.status, "%s", res.body)
+			res = c.do(http.MethodGet, "/", "", "", func(r *http.Request) { r.Header.Set("X-Forwarded-Host", "ucwa.example.com") })
+			require.Equal(t, trusted, strings.Contains(string(res.body), "ucwa.example.com"), "links: %s", res.body)
 		})
 	}
 }

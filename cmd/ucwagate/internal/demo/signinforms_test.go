@@ -2,6 +2,7 @@ package demo_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -223,8 +224,26 @@ func TestAWebServiceChecksPasswords(t *testing.T) {
 				"a service that takes too long is waited for":   {me.Address(), "slow", "", 503},
 				"a service that ends the connection is no word": {me.Address(), "cut off", "", 503},
 			})
+			_, status := internal(t, d, "/status.json")
+			require.Contains(t, status, "Passwords cannot be checked", "operators are told")
 		})
 	}
+}
+
+func TestOperatorsAreToldThatTokensCannotBeChecked(t *testing.T) {
+	me, _ := people(t)
+	const nobody = "https://127.0.0.1:1"
+	var tenantID string
+	d := start(t, func(c *config.Config) {
+		c.SignIn.Entra.Audiences, c.Tenants[0].Authority = []string{"api://ucwagate"}, nobody
+		tenantID = c.Tenants[0].TenantID
+	})
+	claims := fmt.Sprintf(`{"iss":%q,"tid":%q,"aud":"api://ucwagate","exp":%d,"upn":%q}`, nobody+"/"+tenantID+"/v2.0", tenantID, time.Now().Add(time.Hour).Unix(), me.Address())
+	c := newClient(t, d, asJSON)
+	c.token = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+	require.Equal(t, http.StatusServiceUnavailable, c.do(http.MethodGet, "/Autodiscover/AutodiscoverService.svc/root/oauth/user", "", "").status)
+	_, status := internal(t, d, "/status.json")
+	require.Contains(t, status, "Entra ID's signing keys cannot be had")
 }
 
 func TestPasswordsAreLookedForInEveryPlace(t *testing.T) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,11 @@ func (r *rules) checkServer() {
 	if at := "server.trusted_socket"; s.TrustedSocket && r.ok(at, "server.listen") && !strings.HasPrefix(s.Listen, socketPrefix) {
 		r.wrong(at, "needs a socket: listen is %s", quote(s.Listen))
 	}
+	for _, other := range []struct{ key, address string }{{redirect, s.RedirectListen}, {"internal.listen", r.config.Internal.Listen}} {
+		if r.ok("server.listen", other.key) && other.address == s.Listen && !strings.HasSuffix(s.Listen, ":0") {
+			r.wrong(other.key, "is %s, as server.listen is", quote(s.Listen))
+		}
+	}
 	for _, p := range s.TrustedProxies {
 		if p.Bits() == 0 {
 			const at = "server.trusted_proxies"
@@ -34,6 +40,18 @@ func (r *rules) checkServer() {
 	}
 	r.readable(cert, s.CertFile)
 	r.readable(key, s.KeyFile)
+}
+
+// served warns of an address, or a domain, that belongs to no tenant.
+func (r *rules) served(key, text string) {
+	domain := strings.ToLower(text[strings.LastIndexByte(text, '@')+1:])
+	ours := func(t Tenant) bool { return slices.Contains(t.Domains, domain) }
+	if text == "" || !r.ok(key, "tenants") || slices.ContainsFunc(r.config.Tenants, ours) {
+		return
+	}
+	r.warnings = append(r.warnings, Problem{
+		Origin: r.at(key), Key: key, Message: "is of no domain in tenants[].domains: whoever is signed in as that is refused",
+	})
 }
 
 // checkTransports wants what makes an identity of a connection worth believing.

@@ -15,10 +15,11 @@ type origin struct {
 	public  string // configured public URL, without a slash at its end
 	name    string // the server's name, for requests that name no host
 	trusted []netip.Prefix
+	sockets bool // whoever has no address, which is at the other end of a socket, is trusted too
 }
 
-func newOrigin(publicURL, serverName string, trustedProxies []netip.Prefix) (*origin, error) {
-	o := &origin{trusted: trustedProxies, name: serverName}
+func newOrigin(publicURL, serverName string, trustedProxies []netip.Prefix, sockets bool) (*origin, error) {
+	o := &origin{trusted: trustedProxies, sockets: sockets, name: serverName}
 	if publicURL != "" {
 		u, err := url.Parse(publicURL)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
@@ -57,12 +58,12 @@ func (o *origin) of(r *http.Request) string {
 // clientAddress returns the address of the client: of a trusted proxy, the
 // last one it forwarded that is not itself a trusted proxy.
 func (o *origin) clientAddress(r *http.Request) string {
-	peer, ok := peerAddress(r)
-	if !ok {
-		return r.RemoteAddr
+	client := r.RemoteAddr
+	if peer, ok := peerAddress(r); ok {
+		client = peer.String()
 	}
-	if !o.isTrusted(peer) {
-		return peer.String()
+	if !o.trusts(r) {
+		return client
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
@@ -70,20 +71,23 @@ func (o *origin) clientAddress(r *http.Request) string {
 		if err != nil {
 			break
 		}
-		peer = hop.Unmap()
-		if !o.isTrusted(peer) {
+		client = hop.Unmap().String()
+		if !o.isTrusted(hop.Unmap()) {
 			break
 		}
 	}
-	return peer.String()
+	return client
 }
 
 func (o *origin) trusts(r *http.Request) bool {
-	if len(o.trusted) == 0 {
+	if len(o.trusted) == 0 && !o.sockets {
 		return false
 	}
 	peer, ok := peerAddress(r)
-	return ok && o.isTrusted(peer)
+	if !ok {
+		return o.sockets
+	}
+	return o.isTrusted(peer)
 }
 
 func (o *origin) isTrusted(peer netip.Addr) bool {
@@ -97,7 +101,7 @@ func (o *origin) isTrusted(peer netip.Addr) bool {
 
 func peerAddress(r *http.Request) (netip.Addr, bool) {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	return ap.Addr().Unmap(), err == nil
+	return ap.Addr().Unmap().WithZone(""), err == nil
 }
 
 func firstOf(list string) string {

@@ -34,6 +34,9 @@ type Options struct {
 	// TrustedProxies are the networks whose X-Forwarded-Host, -Proto and
 	// -For are believed.
 	TrustedProxies []netip.Prefix
+	// TrustedSockets says that those of whoever is at the other end of a unix
+	// socket are believed too.
+	TrustedSockets bool
 	// AllowedOrigins are the origins of web pages that may use the gateway
 	// through the frame, such as https://intranet.example.com.
 	AllowedOrigins []string
@@ -99,7 +102,7 @@ func New(o Options) (*Server, error) {
 		}
 		o.ServerName = name
 	}
-	at, err := newOrigin(o.PublicURL, o.ServerName, o.TrustedProxies)
+	at, err := newOrigin(o.PublicURL, o.ServerName, o.TrustedProxies, o.TrustedSockets)
 	if err != nil {
 		return nil, err
 	}
@@ -129,15 +132,15 @@ func New(o Options) (*Server, error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // ClientAddress returns a function that tells the address of the client behind
-// trusted proxies, for whoever counts attempts by it.
-func ClientAddress(trustedProxies []netip.Prefix) func(*http.Request) string {
-	return (&origin{trusted: trustedProxies}).clientAddress
+// trusted proxies, for whoever counts attempts by it; sockets is as in Options.
+func ClientAddress(trustedProxies []netip.Prefix, sockets bool) func(*http.Request) string {
+	return (&origin{trusted: trustedProxies, sockets: sockets}).clientAddress
 }
 
 // TrustedProxy returns a function that says whether a request comes from one of
 // the trusted proxies, for whoever believes more of their headers.
-func TrustedProxy(trustedProxies []netip.Prefix) func(*http.Request) bool {
-	return (&origin{trusted: trustedProxies}).trusts
+func TrustedProxy(trustedProxies []netip.Prefix, sockets bool) func(*http.Request) bool {
+	return (&origin{trusted: trustedProxies, sockets: sockets}).trusts
 }
 
 // call is one request on its way through a handler.

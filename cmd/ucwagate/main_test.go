@@ -149,6 +149,59 @@ func TestWaitingClientsAreReleasedOnASignal(t *testing.T) {
 	require.NoError(t, cmd.Wait())
 }
 
+// TestASecondSignalEndsTheProgramAtOnce ends a gateway that would serve on for
+// ten minutes.
+func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ucwagate.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+server: {listen: "127.0.0.1:0", drain_delay: 10m}
+internal: {listen: "127.0.0.1:0"}
+signin:
+  entra: {audiences: ["api://ucwagate"]}
+tenants:
+  - name: contoso
+    tenant_id: 00000000-0000-0000-0000-00000000bbbb
+    domains: [contoso.test]
+    credential: {kind: secret, client_id: 00000000-0000-0000-0000-00000000cccc, secret: none}
+`), 0o600))
+	link := filepath.Join(t.TempDir(), "ucwagate")
+	require.NoError(t, os.Symlink(os.Args[0], link))
+	cmd := exec.CommandContext(t.Context(), link, "serve", "--config", file)
+	cmd.Env = append(os.Environ(), "HTTPS_PROXY=http://127.0.0.1:1") // there is no tenant to be asked
+	log, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	internal, lines := "", bufio.NewScanner(log)
+	for lines.Scan() {
+		var entry struct{ Msg, Address string }
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &entry))
+		if entry.Msg == "listening for health, metrics and status" {
+			internal = "http://" + entry.Address
+		}
+		if entry.Msg == "listening" {
+			break
+		}
+	}
+	require.NoError(t, lines.Err())
+	go func() { _, _ = io.Copy(io.Discard, log) }()
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool {
+		res, err := http.Get(internal + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		return err == nil && string(text) == "draining\n"
+	}, time.Minute, 5*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	var ended *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &ended)
+	require.Equal(t, syscall.SIGTERM, ended.Sys().(syscall.WaitStatus).Signal())
+}
+
 // TestWatchPrintsEveryChange runs the watch command against the demonstration.
 func TestWatchPrintsEveryChange(t *testing.T) {
 	_, line := program(t, "demo", "--listen", "127.0.0.1:0", "--users", "50", "--still", "--print", "json")

@@ -22,7 +22,8 @@ type ForwardedOptions struct {
 	NameHeader string
 	// Trusted are the networks of the proxies. The address that counts is that
 	// of the connection's other end; what a header says of it does not. A
-	// network of length zero is refused: it would be everybody.
+	// network larger than the private ones is refused: several together would
+	// be everybody.
 	Trusted []netip.Prefix
 	// TrustedSockets says that connections over a unix socket whose listener is
 	// marked Trusted are believed too. Without it Trusted must not be empty.
@@ -105,6 +106,8 @@ func trustedPrefix(p netip.Prefix) (netip.Prefix, error) {
 		return netip.Prefix{}, errors.New("not a network")
 	case p.Bits() == 0:
 		return netip.Prefix{}, errors.New("everybody would be trusted")
+	case p.Addr().Is4() && p.Bits() < 8, p.Bits() < 7: // 10.0.0.0/8 and fc00::/7 are the largest private ones
+		return netip.Prefix{}, errors.New("larger than any private network: name the proxies")
 	case p != p.Masked():
 		return netip.Prefix{}, fmt.Errorf("the address lies inside the network; %v or %v is meant", p.Masked(), netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
 	}

@@ -181,6 +181,9 @@ func TestNewForwardedIdentityRefuses(t *testing.T) {
 		{"everybody in IPv4", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}, "everybody"},
 		{"everybody in IPv6", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("::/0")}}, "everybody"},
 		{"all of IPv4 inside IPv6", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("::ffff:0.0.0.0/96")}}, "everybody"},
+		{"half of IPv4", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1")}}, "name the proxies"},
+		{"more than a private network", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/7")}}, "name the proxies"},
+		{"more of IPv6 than is private", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("fc00::/6")}}, "name the proxies"},
 		{"no network", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{{}}}, "not a network"},
 		{"an address inside a network", ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("10.1.2.3/16")}}, "10.1.0.0/16 or 10.1.2.3/32 is meant"},
 		{"a header with an underscore", ForwardedOptions{Headers: []string{"X_User"}, Trusted: trusted}, "not a name of letters"},
@@ -198,7 +201,7 @@ func TestNewForwardedIdentityRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
-	f, err := NewForwardedIdentity(ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}})
+	f, err := NewForwardedIdentity(ForwardedOptions{Headers: []string{"X-User"}, Trusted: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104"), netip.MustParsePrefix("fc00::/7")}})
 	require.NoError(t, err)
 	require.True(t, f.trusts(Peer{Addr: netip.MustParseAddr("10.9.9.9")}))
 

@@ -91,7 +91,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	if err = a.openRedis(); err != nil {
 		return nil, err
 	}
-	a.clientAddress = ucwaapi.ClientAddress(cfg.Server.TrustedProxies)
+	a.clientAddress = ucwaapi.ClientAddress(cfg.Server.TrustedProxies, cfg.Server.TrustedSocket)
 	a.openRequests()
 	if a.policy, err = accessPolicy(cfg); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	}
 	server, err := ucwaapi.New(ucwaapi.Options{
 		Gateway: a.domain, NextWithResync: cfg.Subscriptions.NextWithResync, SignIn: a.authenticator, Logger: log, Domain: cfg.Tenants[0].Domains[0],
-		PublicURL: cfg.Server.PublicURL, TrustedProxies: cfg.Server.TrustedProxies,
+		PublicURL: cfg.Server.PublicURL, TrustedProxies: cfg.Server.TrustedProxies, TrustedSockets: cfg.Server.TrustedSocket,
 		AllowedOrigins: cfg.Server.AllowedOrigins, ServerName: cfg.Server.ServerName, MaxBody: int64(cfg.Server.MaxBody),
 		OnBatch: a.metrics.Batch, OnChange: a.changed,
 		Limits: a.limits(),
@@ -141,14 +141,16 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.addr = opened.Addr()
 	var l net.Listener
-	a.server, l = a.guarded(a.handler, opened)
+	connections := a.connections()
+	a.server, l = a.guarded(a.handler, opened, connections)
 	a.server.ConnContext = signin.ConnContext(a.peer())
 	a.server.TLSConfig = a.tls
-	if err := a.redirect(ctx); err != nil {
+	if err := a.redirect(ctx, min(connections, redirectConnections)); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	a.onStop("listener", func(ctx context.Context) error {
 		// Whoever distributes requests sees first that there shall be no new ones.
+		a.log.InfoContext(ctx, "stopping: not ready any more", "drain_delay", a.cfg.Server.DrainDelay.String(), "drain_time", a.cfg.Server.DrainTime.String())
 		a.ops.Drain()
 		a.drainDelay(ctx)
 		// Waiting P-GETs are released while the listener closes: each gets an

@@ -93,15 +93,14 @@ func (a *App) listenInternal(ctx context.Context) error {
 		return fmt.Errorf("opening the internal listener: %w", err)
 	}
 	a.internalAddr = l.Addr()
-	a.serveBeside("internal listener", l, a.ops)
+	a.serveBeside("internal listener", l, newServer(a.ops, a.log))
 	a.log.InfoContext(ctx, "listening for health, metrics and status", "address", a.internalAddr.String())
 	return nil
 }
 
 // serveBeside serves on a listener besides the one for clients. It is closed at
 // once in the end: nobody waits there.
-func (a *App) serveBeside(name string, l net.Listener, h http.Handler) {
-	server := newServer(h, a.log)
+func (a *App) serveBeside(name string, l net.Listener, server *http.Server) {
 	a.onStop(name, func(context.Context) error { return server.Close() })
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -11,11 +11,11 @@ import (
 )
 
 // guarded makes the server and the listener for clients, with the limits that
-// are configured.
-func (a *App) guarded(h http.Handler, l net.Listener) (*http.Server, net.Listener) {
+// are configured and so many connections.
+func (a *App) guarded(h http.Handler, l net.Listener, connections int) (*http.Server, net.Listener) {
 	c := a.cfg.Limits
 	bounded := guard.NewListener(l, guard.ListenerOptions{
-		Connections: a.connections(), PerAddress: c.ConnectionsPerAddress, Exempt: a.cfg.Server.TrustedProxies,
+		Connections: connections, PerAddress: c.ConnectionsPerAddress, Exempt: a.cfg.Server.TrustedProxies,
 		WriteTime: c.WriteTime, OnLimit: a.limited, Clock: a.clock,
 	})
 	s := newServer(guard.Timely(guard.Times{Body: c.BodyTime, Write: c.WriteTime, OnLimit: a.limited}, h), a.log)
@@ -35,17 +35,25 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// spareFiles are the open files that are left to everything but connections of
-// clients: Graph, files, the internal listener.
-const spareFiles = 256
+const (
+	// spareFiles are the open files that are left to everything but connections
+	// of clients: Graph, files, the internal listener.
+	spareFiles = 256
+	// redirectConnections is how many connections the redirecting listener has
+	// at most; each is for one request.
+	redirectConnections = 1000
+)
 
 // connections is how many connections of clients there may be: not more than
 // the process may have files open. Without a file to accept into, a listener
 // would not learn of a connection for which one that idles could make room.
 func (a *App) connections() int {
 	want := a.cfg.Limits.Connections
-	files := openFiles()
-	most := max(files-spareFiles, files/2)
+	files, spare := openFiles(), spareFiles
+	if a.cfg.Server.RedirectListen != "" {
+		spare += redirectConnections
+	}
+	most := max(files-spare, files/2)
 	if want > 0 && want <= most {
 		return want
 	}

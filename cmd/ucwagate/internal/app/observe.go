@@ -10,6 +10,7 @@ import (
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/cmd/ucwagate/internal/metrics"
 	"ucwagate/cmd/ucwagate/internal/observe"
+	"ucwagate/cmd/ucwagate/internal/ops"
 	"ucwagate/gateway"
 	"ucwagate/ucwaapi"
 	"ucwagate/ucwaapi/signin"
@@ -59,7 +60,7 @@ func (a *App) stopTracing(ctx context.Context) error {
 func (a *App) openRequests() {
 	a.requests = observe.NewRequests(observe.Options{
 		Access:  map[config.LogAccess]observe.Access{config.AccessErrors: observe.AccessErrors, config.AccessAll: observe.AccessAll}[a.cfg.Log.Access],
-		Tracing: a.tracing, Trusted: ucwaapi.TrustedProxy(a.cfg.Server.TrustedProxies),
+		Tracing: a.tracing, Trusted: ucwaapi.TrustedProxy(a.cfg.Server.TrustedProxies, a.cfg.Server.TrustedSocket),
 		Client: a.clientAddress, Whose: a.userOf, Logger: a.log, Clock: a.clock,
 	})
 }
@@ -109,9 +110,15 @@ func (a *App) userOf(p gateway.Principal) observe.User {
 	return u
 }
 
+// unavailable is what is wrong where a proof of a method cannot be checked.
+var unavailable = map[string]ops.Cause{signin.MethodPassword: ops.CausePasswords, signin.MethodEntra: ops.CauseSignInKeys}
+
 // signedIn counts an attempt to sign in and writes it into the audit log.
 func (a *App) signedIn(ctx context.Context, s signin.SignIn) {
 	a.metrics.SignIn(s.Method, string(s.Result))
+	if s.Result == signin.ResultUnavailable {
+		a.problems.Record(ops.Problem{Cause: unavailable[s.Method]})
+	}
 	user := observe.User{Account: s.Account, ObjectID: s.ObjectID, Address: s.Address}
 	a.audit(ctx, "sign-in", append([]slog.Attr{
 		slog.String("method", s.Method), slog.String("result", string(s.Result)), slog.String("peer", s.Peer),

@@ -22,7 +22,7 @@ func (a *App) openTLS() error {
 	}
 	certificate, err := listen.OpenCertificate(c.CertFile, c.KeyFile, a.clock, a.log)
 	if err != nil {
-		return err
+		return fmt.Errorf("server.certificate_file, server.key_file: %w", err)
 	}
 	a.tls = certificate.Config()
 	file := a.cfg.SignIn.Certificates.CAFile
@@ -43,18 +43,20 @@ func (a *App) openTLS() error {
 }
 
 // redirect opens the listener that sends clients to HTTPS, if there is to be one.
-func (a *App) redirect(ctx context.Context) error {
+// Strangers reach it as they reach the other: it has the same limits.
+func (a *App) redirect(ctx context.Context, connections int) error {
 	if a.cfg.Server.RedirectListen == "" {
 		return nil
 	}
-	l, err := listen.Open(ctx, a.cfg.Server.RedirectListen)
+	opened, err := listen.Open(ctx, a.cfg.Server.RedirectListen)
 	if err != nil {
 		return fmt.Errorf("opening the redirecting listener: %w", err)
 	}
-	a.redirectAddr = l.Addr()
+	a.redirectAddr = opened.Addr()
 	_, port, _ := net.SplitHostPort(a.addr.String()) // none for a socket
-	a.serveBeside("redirecting listener", l, a.redirected(toHTTPS(a.cfg.Server.PublicURL, port)))
-	a.log.InfoContext(ctx, "sending clients to HTTPS", "address", l.Addr().String())
+	server, l := a.guarded(a.redirected(toHTTPS(a.cfg.Server.PublicURL, port)), opened, connections)
+	a.serveBeside("redirecting listener", l, server)
+	a.log.InfoContext(ctx, "sending clients to HTTPS", "address", opened.Addr().String())
 	return nil
 }
 

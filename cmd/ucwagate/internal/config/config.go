@@ -37,7 +37,8 @@ type Server struct {
 	KeyFile        string         `key:"key_file" format:"file" doc:"PEM file of the private key of certificate_file."`
 	RedirectListen string         `key:"redirect_listen" format:"listen" doc:"Address and port of a plain HTTP listener that sends everybody to HTTPS. Empty: none."`
 	PublicURL      string         `key:"public_url" format:"origin" doc:"Scheme and host that clients use, such as https://ucwa.example.com, without a path. When set, every absolute href uses it; when empty, the host of the request."`
-	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Addresses or CIDR networks of the reverse proxies whose X-Forwarded-Host and X-Forwarded-Proto are believed. Empty: nobody's."`
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Addresses or CIDR networks of the reverse proxies whose X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-For and traceparent are believed. Empty: nobody's."`
+	TrustedSocket  bool           `key:"trusted_socket" doc:"Believe the same of whoever connects to the unix socket of listen: without it all of them are one client."`
 	AllowedOrigins []string       `key:"allowed_origins" format:"origin" doc:"Origins (scheme, host, port) of the web pages that may use the gateway, such as https://intranet.example.com. Empty: none but pages of the gateway's own host; programs that are no web pages are not affected."`
 	ServerName     string         `key:"server_name" format:"host" doc:"Name sent as X-MS-Server-Fqdn. Empty: the host name of the machine."`
 	MaxBody        Size           `key:"max_body" min:"1KiB" max:"64MiB" doc:"Largest request body accepted."`
@@ -58,7 +59,7 @@ type SignIn struct {
 	TicketLifetime    time.Duration `key:"ticket_lifetime" min:"1m" max:"24h" doc:"How long a web ticket is valid. The protocol suggests 8h."`
 	TicketKeys        []Secret      `key:"ticket_keys" doc:"One or two base64 keys of at least 32 bytes that sign web tickets: the first signs, both verify. Empty, and no ticket_keys_file: a key is made at start, so tickets end with the process and are good at one replica only."`
 	TicketKeysFile    string        `key:"ticket_keys_file" format:"file" doc:"The same keys in a file, one per line; in place of ticket_keys."`
-	AttemptsPerMinute int           `key:"attempts_per_minute" min:"1" max:"1000" doc:"Password attempts admitted per minute for one account, and for one client address."`
+	AttemptsPerMinute int           `key:"attempts_per_minute" min:"1" max:"1000" doc:"Wrong passwords admitted per minute from one client address, and three times as many for one account."`
 	DefaultDomain     string        `key:"default_domain" format:"domain" doc:"Domain of names that come without one, from the command, the callback, the proxy or a certificate. Empty: such names are refused."`
 	DomainTable       []string      `key:"domain_table" format:"domain_entry" doc:"Domains of names such as CONTOSO\\ana, as CONTOSO=contoso.com."`
 	PortableTickets   bool          `key:"portable_tickets" doc:"A web ticket given for the identity of a connection (proxy, certificates, fixed) is good over other connections too: for a proxy that states its users to the token service alone."`

@@ -251,6 +251,38 @@ func TestAnEagerRefreshIsAWarning(t *testing.T) {
 	require.Empty(t, loaded.Warnings)
 }
 
+func TestBelievingEverybodyIsAWarning(t *testing.T) {
+	t.Parallel()
+	for networks, warned := range map[string]bool{"0.0.0.0/0": true, "10.0.0.1,::/0": true, "10.0.0.0/8": false} {
+		loaded, err := Load("", append([]string{"UCWAGATE_SERVER_TRUSTED_PROXIES=" + networks}, minimal...))
+		require.NoError(t, err)
+		if !warned {
+			require.Empty(t, loaded.Warnings)
+			continue
+		}
+		require.ErrorContains(t, loaded.Warnings, "server.trusted_proxies: names everybody")
+	}
+}
+
+func TestAUserOfNoTenantIsAWarning(t *testing.T) {
+	t.Parallel()
+	for variable, warned := range map[string]string{
+		"UCWAGATE_SIGNIN_FIXED_ADDRESS=sign@elsewhere.example": "signin.fixed.address",
+		"UCWAGATE_SIGNIN_DEFAULT_DOMAIN=elsewhere.example":     "signin.default_domain",
+		"UCWAGATE_SIGNIN_FIXED_ADDRESS=sign@contoso.com":       "",
+		"UCWAGATE_SIGNIN_DEFAULT_DOMAIN=contoso.com":           "",
+		"UCWAGATE_SIGNIN_FIXED_ADDRESS=Sign@Contoso.COM":       "",
+	} {
+		loaded, err := Load("", append([]string{variable}, minimal...))
+		require.NoError(t, err)
+		if warned == "" {
+			require.Empty(t, loaded.Warnings, variable)
+			continue
+		}
+		require.ErrorContains(t, loaded.Warnings, warned+": is of no domain in tenants[].domains")
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	fixtures, err := filepath.Glob("testdata/bad/*.yaml")
 	require.NoError(f, err)

@@ -87,6 +87,8 @@ func (r *rules) checkSignIn() {
 	}
 	r.readable("signin.htpasswd", s.Htpasswd)
 	r.unique("signin.entra.audiences", s.Entra.Audiences)
+	r.served("signin.fixed.address", s.Fixed.Address)
+	r.served("signin.default_domain", s.DefaultDomain)
 	r.checkTicketKeys(s)
 }
 

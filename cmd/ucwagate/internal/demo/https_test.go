@@ -237,6 +237,26 @@ func TestClientsAreSentToHTTPS(t *testing.T) {
 	}
 }
 
+func TestTheListenerThatSendsToHTTPSHasLimitsToo(t *testing.T) {
+	ca, log := newAuthority(t, "CA"), &addresses{}
+	d, err := demo.Start(t.Context(), demo.Options{Still: true, Logger: slog.New(slog.NewJSONHandler(log, nil)), Adjust: func(c *config.Config) {
+		ca.server(c)
+		c.Server.RedirectListen = "127.0.0.1:0"
+		c.Limits.BodyTime, c.Limits.Connections = short, 20
+	}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, d.Close(context.WithoutCancel(t.Context()))) }()
+	clear := &demo.Demo{Info: demo.Info{BaseURL: "http://" + log.of(t, "sending clients to HTTPS")}}
+	heard := open(t, clear, "127.0.0.2").say("POST /WebTicket/oauthtoken HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx").rest(t)
+	require.True(t, strings.HasPrefix(heard, "HTTP/1.1 403"), "a body that does not come ends it: %.300s", heard)
+	for range 40 {
+		open(t, clear, "127.0.0.2") // held, without a request
+	}
+	requireMet(t, d, "idle-connection")
+	heard = open(t, clear, "127.0.0.3").say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").rest(t)
+	require.True(t, strings.HasPrefix(heard, "HTTP/1.1 301"), "who comes after them is served: %.300s", heard)
+}
+
 func TestACertificateSaysWhoItsUserIs(t *testing.T) {
 	me, other := people(t)
 	ca, foreign := newAuthority(t, "CA"), newAuthority(t, "CA")

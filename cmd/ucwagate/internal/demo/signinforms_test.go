@@ -2,7 +2,9 @@ package demo_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -222,8 +224,26 @@ func TestAWebServiceChecksPasswords(t *testing.T) {
 				"a service that takes too long is waited for":   {me.Address(), "slow", "", 503},
 				"a service that ends the connection is no word": {me.Address(), "cut off", "", 503},
 			})
+			_, status := internal(t, d, "/status.json")
+			require.Contains(t, status, "Passwords cannot be checked", "operators are told")
 		})
 	}
+}
+
+func TestOperatorsAreToldThatTokensCannotBeChecked(t *testing.T) {
+	me, _ := people(t)
+	const nobody = "https://127.0.0.1:1"
+	var tenantID string
+	d := start(t, func(c *config.Config) {
+		c.SignIn.Entra.Audiences, c.Tenants[0].Authority = []string{"api://ucwagate"}, nobody
+		tenantID = c.Tenants[0].TenantID
+	})
+	claims := fmt.Sprintf(`{"iss":%q,"tid":%q,"aud":"api://ucwagate","exp":%d,"upn":%q}`, nobody+"/"+tenantID+"/v2.0", tenantID, time.Now().Add(time.Hour).Unix(), me.Address())
+	c := newClient(t, d, asJSON)
+	c.token = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+	require.Equal(t, http.StatusServiceUnavailable, c.do(http.MethodGet, "/Autodiscover/AutodiscoverService.svc/root/oauth/user", "", "").status)
+	_, status := internal(t, d, "/status.json")
+	require.Contains(t, status, "Entra ID's signing keys cannot be had")
 }
 
 func TestPasswordsAreLookedForInEveryPlace(t *testing.T) {
@@ -460,6 +480,32 @@ func TestTheProxyAtTheOtherEndOfASocketIsTrusted(t *testing.T) {
 			c := overSocket(t, d, path, asJSON)
 			res := c.do(http.MethodGet, c.get("/").link(t, "user"), "", "", set)
 			require.Equal(t, map[bool]int{true: 200, false: 401}[trusted], res.status)
+		})
+	}
+}
+
+// Behind a socket all clients have the proxy's address, which is none.
+func TestWhoGuessesBehindASocketLocksNobodyElseOutIfTheProxyIsBelieved(t *testing.T) {
+	const limit = 5
+	for name, trusted := range map[string]bool{"if the configuration says so": true, "and they are one client if it does not": false} {
+		t.Run(name, func(t *testing.T) {
+			path := socket(t)
+			d := start(t, func(c *config.Config) {
+				c.Server.Listen, c.Server.TrustedSocket, c.SignIn.AttemptsPerMinute = "unix:"+path, trusted, limit
+			})
+			c := overSocket(t, d, path, asJSON)
+			from := func(address string) func(*http.Request) {
+				return func(r *http.Request) { r.Header.Set("X-Forwarded-For", address) }
+			}
+			for n := range 2 * limit {
+				res := c.ask("/WebTicket/oauthtoken", byPassword(fmt.Sprintf("user%d@%s", n, d.Domain), "guess"), from("203.0.113.7"))
+				require.Equal(t, http.StatusBadRequest, res.status)
+				require.Equal(t, n >= limit, res.header.Get("Retry-After") != "", "guess %d", n)
+			}
+			res := c.ask("/WebTicket/oauthtoken", byPassword(d.Username, d.Password), from("198.51.100.1"))
+			require.Equal(t, map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[trusted], res.status, "%s", res.body)
+			res = c.do(http.MethodGet, "/", "", "", func(r *http.Request) { r.Header.Set("X-Forwarded-Host", "ucwa.example.com") })
+			require.Equal(t, trusted, strings.Contains(string(res.body), "ucwa.example.com"), "links: %s", res.body)
 		})
 	}
 }

@@ -18,6 +18,7 @@ const (
 	CauseNetwork       Cause = "network"
 	CauseProxy         Cause = "proxy"
 	CauseSignInKeys    Cause = "sign-in keys"
+	CausePasswords     Cause = "passwords"
 	CauseStore         Cause = "store"
 	CauseAccount       Cause = "helper account"
 	CauseNotifications Cause = "notifications"
@@ -80,6 +81,10 @@ var advices = map[Cause]advice{
 	CauseSignInKeys: {
 		"Entra ID's signing keys cannot be had",
 		"Tokens of Entra ID cannot be checked until they can; web tickets go on to work. Open the way to the sign-in service, port 443.",
+	},
+	CausePasswords: {
+		"Passwords cannot be checked",
+		"Look whether the program of signin.command or the service of signin.callback works and answers in time; the log has the error. With neither, more passwords are sent than this machine can check. Web tickets go on to work.",
 	},
 	CauseStore: {
 		"The store does not answer",

@@ -117,19 +117,24 @@ func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
 	require.NoError(t, living.Wait())
 	agree(t, crowd, here, "in the end")
 
-	retried := 0
+	retried, events := 0, 0
+	var twice []string
 	for i, c := range crowd {
 		require.NoError(t, c.gone, "client %d lost its application", i)
 		require.Zero(t, c.again, "client %d was told to begin anew", i)
 		for address, told := range c.told {
-			require.LessOrEqual(t, told, here.moved[address], "client %d has heard more often of %s than they moved", i, address)
+			events += told
+			if told > here.moved[address] {
+				twice = append(twice, fmt.Sprintf("client %d has heard %d times of %s, who moved %d times", i, told, address, here.moved[address]))
+			}
 		}
 		retried += c.retried
 	}
+	require.Empty(t, twice[:min(len(twice), 5)], "%d of the clients' people, of %d events", len(twice), events)
 	stats := w.tenant.Stats()
 	require.LessOrEqual(t, stats.WorstWindow, 1500)
 	require.Zero(t, stats.Throttled)
-	t.Logf("%d requests in the worst 30 s, %d requests of clients sent again", stats.WorstWindow, retried)
+	t.Logf("%d events, %d requests to Graph in the worst 30 s, %d requests of clients sent again", events, stats.WorstWindow, retried)
 }
 
 // gather lets every client in; leave ends them.

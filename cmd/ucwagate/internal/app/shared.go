@@ -143,6 +143,7 @@ func (a *App) redisComponent() []ops.Component {
 	if a.redis == nil {
 		return nil
 	}
+	flowed := a.budgetsFlow()
 	return []ops.Component{{Name: "redis", Check: func(context.Context) error {
 		if err := a.redis.Unreachable(redisGrace); err != nil {
 			return err
@@ -150,6 +151,23 @@ func (a *App) redisComponent() []ops.Component {
 		if a.ticketKey != nil && !a.ticketKey.Known() {
 			return errors.New("the key of web tickets is not known yet")
 		}
-		return nil
+		return flowed()
 	}}}
+}
+
+// budgetsFlow checks that each tenant's budget has had a token, once: in a Redis
+// that knows nothing it takes some seconds until it is known who shares it.
+func (a *App) budgetsFlow() func() error {
+	flowed := make(map[*Tenant]bool)
+	return func() error {
+		for _, t := range a.tenants {
+			if s := t.Budget.Stats(); s.Tokens >= 1 || s.InWindow > 0 {
+				flowed[t] = true
+			}
+			if !flowed[t] {
+				return fmt.Errorf("the budget of tenant %s does not flow yet", t.Name)
+			}
+		}
+		return nil
+	}
 }

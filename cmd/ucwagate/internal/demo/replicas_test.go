@@ -90,7 +90,7 @@ func TestAnApplicationIsGoodAtEveryReplica(t *testing.T) {
 			ana := r.Contacts[0].URI
 			presence := people.href + "/" + strings.TrimPrefix(ana, "sip:") + "/presence"
 			setPresence(t, r.Demo, ana, "Available", "Available")
-			require.Equal(t, "Available", b.get(presence).text("availability"))
+			require.Equal(t, "Online", b.get(presence).text("availability"))
 
 			res := a.post(people.link(t, "presenceSubscriptions"), "Uris", []string{ana}, 10)
 			require.Equal(t, http.StatusCreated, res.status, "%s", res.body)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,7 +36,10 @@ type notifications struct {
 	clock    clock.Clock
 	log      *slog.Logger
 
+	shared   graphsrc.Shared // nil: there are no other replicas
 	running  atomic.Pointer[runningNotifications]
+	stop     context.CancelFunc // of following; nil if there is nobody to follow
+	done     sync.WaitGroup
 	cleanups []func()
 }
 
@@ -46,11 +50,11 @@ type runningNotifications struct {
 
 // newNotifications returns nil if the tenant has no helper accounts. graph names
 // tenant and cloud.
-func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, clk clock.Clock, log *slog.Logger, observe Observe) (_ *notifications, err error) {
+func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, shared graphsrc.Shared, clk clock.Clock, log *slog.Logger, observe Observe) (_ *notifications, err error) {
 	if len(t.Notifications.Helpers) == 0 {
 		return nil, nil
 	}
-	n := &notifications{url: cfg.HookURL(t), source: source, tenantID: t.TenantID, clock: clk, log: log}
+	n := &notifications{url: cfg.HookURL(t), source: source, shared: shared, tenantID: t.TenantID, clock: clk, log: log}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -98,8 +102,43 @@ func accountName(taken []cover.Account, file string) string {
 	return name
 }
 
-// start subscribes in the background. The listener may open a little later.
+// start subscribes in the background, with other replicas whenever this one leads.
+// The listener may open a little later.
 func (n *notifications) start() error {
+	if n.shared == nil {
+		return n.begin()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	n.done.Go(func() { n.follow(ctx) })
+	return nil
+}
+
+// follow lets the one who leads subscribe, and nobody else: an account has one
+// subscription. While it is not known who leads everything stays as it is.
+func (n *notifications) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		role, running := n.shared.Role(), n.running.Load() != nil
+		switch {
+		case role == graphsrc.Leading && !running:
+			if err := n.begin(); err != nil {
+				n.log.ErrorContext(ctx, "changes are not subscribed to", "error", err)
+			}
+		case role == graphsrc.Following && running:
+			n.end()
+		}
+		over := make(chan struct{})
+		t := n.clock.AfterFunc(time.Second, func() { close(over) })
+		select {
+		case <-over:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// begin subscribes.
+func (n *notifications) begin() error {
 	m, err := cover.New(cover.Options{
 		People: n.source, Keys: currentKey{n.keys}, Accounts: n.accounts,
 		NotificationURL: n.url, LifecycleURL: n.url, Endpoint: n, Clock: n.clock, Logger: n.log,
@@ -120,12 +159,22 @@ func (n *notifications) start() error {
 	return nil
 }
 
-// close ends the subscriptions, and then what received their notifications.
-func (n *notifications) close() {
+// end ends the subscriptions, and then what received their notifications.
+func (n *notifications) end() {
 	if r := n.running.Load(); r != nil {
+		n.source.OnMissed(func(string) {})
 		r.manager.Close()
 		r.receiver.Close()
+		n.running.Store(nil)
 	}
+}
+
+func (n *notifications) close() {
+	if n.stop != nil {
+		n.stop()
+		n.done.Wait()
+	}
+	n.end()
 	// At once: an account waits for a rotation of its token under way.
 	var all sync.WaitGroup
 	for _, end := range n.cleanups {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ucwagate/gateway"
@@ -41,6 +42,7 @@ type source struct {
 	watchers        map[string]int
 	said            []string // what was published
 	readOnly        bool
+	follows         atomic.Bool // another replica reports changes
 	photos          map[string]string         // by id
 	directoryGroups map[string]graphsrc.Group // by id
 
@@ -353,6 +355,8 @@ func (s *source) Publish(_ context.Context, id string, a mapping.GraphAction, la
 }
 
 // MayPublish implements gateway.Source.
+func (s *source) Leads() bool { return !s.follows.Load() }
+
 func (s *source) MayPublish() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -227,8 +227,13 @@ func (w *watch) resolve(ctx context.Context, t *target) {
 	}
 }
 
-// lookAgain raises the events for a person who is watched from now on.
+// lookAgain raises the events for a person who is watched from now on. Where
+// several replicas watch, that is when the one begins that reports: for the
+// others the person is new after each start.
 func (w *watch) lookAgain(ctx context.Context, t *target) {
+	if !t.person.tenant.Source.Leads() {
+		return
+	}
 	// Whoever read the person before they were watched may have missed a change
 	// in between: they are told to look again. Mostly the look-up takes no time,
 	// and this is one with the event of the subscription itself.

@@ -77,6 +77,20 @@ func TestNoChangeIsLostWhileAnAddressIsLookedUp(t *testing.T) {
 	}
 }
 
+func TestOnlyWhoReportsChangesHasClientsLookAgain(t *testing.T) {
+	inBubble(t, "me ana", func(w *world) {
+		w.source.follows.Store(true)
+		w.source.arrange(func() { w.source.slow["ana@contoso.com"] = 10 * time.Second })
+		me := w.client("me")
+		me.subscribe("ana")
+		me.next() // the subscription's own
+		pass(15 * time.Second)
+		synctest.Wait()
+		require.Equal(w.t, []string{"id-ana"}, w.source.watched())
+		require.Empty(w.t, me.next())
+	})
+}
+
 func TestWhomTheSourceRemembersIsWatchedWithoutALookUp(t *testing.T) {
 	inBubble(t, "me ana", func(w *world) {
 		w.source.arrange(func() {

@@ -42,7 +42,7 @@ type source struct {
 	watchers        map[string]int
 	said            []string // what was published
 	readOnly        bool
-	follows         atomic.Bool // another replica reports changes
+	follows         atomic.Bool               // another replica reports changes
 	photos          map[string]string         // by id
 	directoryGroups map[string]graphsrc.Group // by id
 

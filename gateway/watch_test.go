@@ -83,7 +83,8 @@ func TestOnlyWhoReportsChangesHasClientsLookAgain(t *testing.T) {
 		w.source.arrange(func() { w.source.slow["ana@contoso.com"] = 10 * time.Second })
 		me := w.client("me")
 		me.subscribe("ana")
-		me.next() // the subscription's own
+		for len(me.next()) > 0 { // the subscription's own
+		}
 		pass(15 * time.Second)
 		synctest.Wait()
 		require.Equal(w.t, []string{"id-ana"}, w.source.watched())

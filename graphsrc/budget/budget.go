@@ -319,23 +319,25 @@ func (b *Budget) settle() int64 {
 
 // reserve is the number of tokens that lane leaves for others.
 func (b *Budget) reserve(lane Lane) int64 {
-	if lane == Refresh {
-		if b.sharing != nil {
-			return b.sharing.reserve()
-		}
-		return b.bucket.capacity / 10
+	switch {
+	case lane != Refresh:
+		return 0
+	case b.sharing != nil:
+		return b.sharing.reserve()
 	}
-	return 0
+	return b.bucket.capacity / 10
 }
 
 // kept is what of the reserve must be in this bucket: all of it, unless there is
 // one that is shared.
 func (b *Budget) kept(lane Lane) int64 {
-	reserve := b.reserve(lane)
-	if reserve > 0 && b.sharing != nil {
-		return max(reserve-b.sharing.known()/unit, 0)
+	switch {
+	case lane != Refresh:
+		return 0
+	case b.sharing != nil:
+		return b.sharing.kept()
 	}
-	return reserve
+	return b.bucket.capacity / 10
 }
 
 // nextGrant returns the lane whose turn it is, and how many tokens must be in

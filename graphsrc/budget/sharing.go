@@ -209,6 +209,9 @@ func (s *sharing) reserve() int64 {
 	return s.budget.bucket.capacity / 10
 }
 
+// kept is what of the reserve is not in the shared bucket.
+func (s *sharing) kept() int64 { return max(s.reserve()-s.known()/unit, 0) }
+
 // charge pays for a send that happened without asking.
 func (s *sharing) charge() {
 	if k := &s.budget.bucket; s.state == Fallback || k.level >= unit {

@@ -32,6 +32,10 @@
 // that left, so that it does not undo a later coming. Entries of applications
 // that have ended are dropped by whoever meets them.
 //
+// Use mostly asks nobody: a replica answers from the records that it has seen,
+// and hears of applications that end elsewhere, a moment later. Whatever touches
+// a session asks Redis.
+//
 // What a replica hears is lost while it is cut off. When it hears again it asks
 // for everything anew: its records are not trusted until they were verified, all
 // its P-GETs look again, and its view of who is watched is compared.

@@ -174,8 +174,55 @@ func (s *Store) enter(ctx context.Context, x *index, id string, version int64, n
 }
 
 // leave ends that, unless a version later than this one has entered them again.
+// What fails is done later.
 func (s *Store) leave(ctx context.Context, x *index, id string, version int64, names []string) error {
-	return s.note(ctx, "noting who is not watched any more", leaveScript, x, id, version, names)
+	err := s.note(ctx, "noting who is not watched any more", leaveScript, x, id, version, names)
+	if err != nil {
+		s.owed.add(leaving{x, id, version, names})
+	}
+	return err
+}
+
+// leaving is a leave that Redis was not told of.
+type leaving struct {
+	index   *index
+	id      string
+	version int64
+	names   []string
+}
+
+// owed are those, at most maxOwed: beyond, an index holds too much until the
+// application ends.
+type owed struct {
+	mu   sync.Mutex
+	list []leaving
+}
+
+const maxOwed = 10_000
+
+func (o *owed) add(l leaving) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.list) < maxOwed {
+		o.list = append(o.list, l)
+	}
+}
+
+// leaveOwed tells Redis of them.
+func (s *Store) leaveOwed(ctx context.Context) error {
+	s.owed.mu.Lock()
+	list := s.owed.list
+	s.owed.list = nil
+	s.owed.mu.Unlock()
+	for i, l := range list {
+		if err := s.leave(ctx, l.index, l.id, l.version, l.names); err != nil {
+			for _, rest := range list[i+1:] {
+				s.owed.add(rest)
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) note(ctx context.Context, doing string, script script, x *index, id string, version int64, names []string) error {

@@ -348,3 +348,44 @@ func TestAnInboxIsBounded(t *testing.T) {
 func event(revision string) *session.Event {
 	return &session.Event{Kind: session.ContactPresence, Type: session.Updated, Class: session.Medium, Key: ana, Revision: revision}
 }
+
+func TestReplicasOnAClusterGoOnAfterEachMemberWasRestarted(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	o := cluster.Option()
+	o.ConnWriteTimeout, o.Dialer.Timeout, o.Dialer.KeepAlive = 300*time.Millisecond, 300*time.Millisecond, 100*time.Millisecond
+	client, err := rueidis.NewClient(o)
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	clk := storetest.NewClock()
+	a, b := openImpatient(t, client, clk), openImpatient(t, client, clk)
+	h, heard := hooks()
+	a.Open(gateway.Hooks{})
+	b.Open(h)
+	for i, node := range cluster.Nodes {
+		node.Kill()
+		node.Restart()
+		cluster.AwaitOK(t)
+		id, address := fmt.Sprint("1", i), fmt.Sprintf("p%d@contoso.com", i)
+		eventually(t, "an application can be created", func() bool {
+			_, _, err := a.Create(t.Context(), gateway.Application{ID: id, Owner: id + "@contoso.com", EndpointID: "e"}, 10)
+			return err == nil
+		})
+		eventually(t, "it can subscribe", func() bool { return subscribe(t.Context(), a, clk, id, address) == nil })
+		for heard.next(t) != address+" true" { // of others it hears that they are gone with the data
+			continue
+		}
+		p := a.Park(id, "")
+		eventually(t, "its P-GET is woken by the other", func() bool {
+			var v session.Verdict
+			err := a.Update(t.Context(), id, func(sess *session.Session) (err error) {
+				if v, err = sess.Arrive("", session.Poll{Ack: sess.Position("")}, clk.Now()); err == nil && v.Package != nil {
+					v, err = sess.Arrive("", session.Poll{Ack: v.Package.NextAck}, clk.Now())
+				}
+				return err
+			})
+			urgent := &session.Event{Kind: session.ContactPresence, Type: session.Updated, Class: session.High, Key: address}
+			return err == nil && b.Publish(t.Context(), address, urgent) == nil && len(p.Wake()) > 0
+		})
+		p.Close()
+	}
+}

@@ -70,6 +70,7 @@ type Store struct {
 	link    link
 	watched *index // of addresses
 	present *index // of owners
+	owed    owed
 	seen    dueClock
 
 	mu       sync.Mutex

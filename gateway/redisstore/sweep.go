@@ -42,6 +42,9 @@ func (s *Store) tidy(ctx context.Context, now time.Time) error {
 	if err := s.noteUse(ctx, now); err != nil {
 		return err
 	}
+	if err := s.leaveOwed(ctx); err != nil {
+		return err
+	}
 	if err := s.endIdle(ctx, now); err != nil {
 		return err
 	}

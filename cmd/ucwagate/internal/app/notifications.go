@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/cmd/ucwagate/internal/hookrelay"
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/graphsrc/cover"
@@ -36,7 +37,8 @@ type notifications struct {
 	clock    clock.Clock
 	log      *slog.Logger
 
-	shared   graphsrc.Shared // nil: there are no other replicas
+	shared   graphsrc.Shared  // nil: there are no other replicas
+	relay    *hookrelay.Relay // to the one that leads; nil: there is none
 	running  atomic.Pointer[runningNotifications]
 	stop     context.CancelFunc // of following; nil if there is nobody to follow
 	done     sync.WaitGroup
@@ -46,15 +48,17 @@ type notifications struct {
 type runningNotifications struct {
 	receiver *notify.Receiver
 	manager  *cover.Manager
+	ended    context.Context // ends with it
+	end      context.CancelFunc
 }
 
 // newNotifications returns nil if the tenant has no helper accounts. graph names
 // tenant and cloud.
-func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, shared graphsrc.Shared, clk clock.Clock, log *slog.Logger, observe Observe) (_ *notifications, err error) {
+func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, common Common, clk clock.Clock, log *slog.Logger, observe Observe) (_ *notifications, err error) {
 	if len(t.Notifications.Helpers) == 0 {
 		return nil, nil
 	}
-	n := &notifications{url: cfg.HookURL(t), source: source, shared: shared, tenantID: t.TenantID, clock: clk, log: log}
+	n := &notifications{url: cfg.HookURL(t), source: source, shared: common.Shared, relay: common.Relay, tenantID: t.TenantID, clock: clk, log: log}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -111,6 +115,7 @@ func (n *notifications) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
 	n.done.Go(func() { n.follow(ctx) })
+	n.done.Go(func() { n.serveOthers(ctx) })
 	return nil
 }
 
@@ -127,13 +132,31 @@ func (n *notifications) follow(ctx context.Context) {
 		case role == graphsrc.Following && running:
 			n.end()
 		}
-		over := make(chan struct{})
-		t := n.clock.AfterFunc(time.Second, func() { close(over) })
-		select {
-		case <-over:
-		case <-ctx.Done():
+		n.pause(ctx)
+	}
+}
+
+// serveOthers answers what other replicas receive, while this one has subscribed.
+func (n *notifications) serveOthers(ctx context.Context) {
+	for ctx.Err() == nil {
+		if r := n.running.Load(); r != nil {
+			serving, stop := context.WithCancel(ctx)
+			ended := context.AfterFunc(r.ended, stop)
+			n.relay.Serve(serving, r.receiver)
+			ended()
+			stop()
 		}
-		t.Stop()
+		n.pause(ctx)
+	}
+}
+
+func (n *notifications) pause(ctx context.Context) {
+	over := make(chan struct{})
+	t := n.clock.AfterFunc(time.Second, func() { close(over) })
+	defer t.Stop()
+	select {
+	case <-over:
+	case <-ctx.Done():
 	}
 }
 
@@ -155,7 +178,8 @@ func (n *notifications) begin() error {
 		m.Close()
 		return fmt.Errorf("receiving notifications: %w", err)
 	}
-	n.running.Store(&runningNotifications{r, m})
+	ended, end := context.WithCancel(context.Background())
+	n.running.Store(&runningNotifications{r, m, ended, end})
 	return nil
 }
 
@@ -163,6 +187,7 @@ func (n *notifications) begin() error {
 func (n *notifications) end() {
 	if r := n.running.Load(); r != nil {
 		n.source.OnMissed(func(string) {})
+		r.end()
 		r.manager.Close()
 		r.receiver.Close()
 		n.running.Store(nil)
@@ -199,7 +224,7 @@ const deliveryTime = 3 * time.Second
 // ServeHTTP is what Graph delivers to.
 func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	running := n.running.Load()
-	if running == nil {
+	if running == nil && n.relay == nil {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "not started yet", http.StatusServiceUnavailable)
 		return
@@ -208,6 +233,10 @@ func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := c.SetReadDeadline(time.Now().Add(deliveryTime)); err == nil {
 		defer func() { _ = c.SetReadDeadline(time.Time{}) }()
 	} else if !errors.Is(err, http.ErrNotSupported) {
+		return
+	}
+	if running == nil {
+		n.relay.ServeHTTP(w, r)
 		return
 	}
 	running.receiver.ServeHTTP(w, r)

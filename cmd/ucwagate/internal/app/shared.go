@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/cmd/ucwagate/internal/hookrelay"
 	"ucwagate/cmd/ucwagate/internal/ops"
 	"ucwagate/cmd/ucwagate/internal/redisconn"
 	"ucwagate/cmd/ucwagate/internal/ticketkey"
@@ -17,6 +18,7 @@ import (
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
+	"ucwagate/graphsrc/notify"
 	"ucwagate/graphsrc/redisbudget"
 	"ucwagate/graphsrc/redisshare"
 	"ucwagate/ucwaapi/signin"
@@ -36,6 +38,7 @@ const (
 type Common struct {
 	Lessor budget.Lessor
 	Shared graphsrc.Shared
+	Relay  *hookrelay.Relay
 }
 
 // openRedis opens the way to Redis, if there is one, before whatever uses it: so
@@ -97,7 +100,10 @@ func newCommon(client *redisconn.Client, cfg config.Config, t config.Tenant, clk
 	if err != nil {
 		return Common{}, err
 	}
-	return Common{Lessor: lessor, Shared: shared}, nil
+	relay := hookrelay.New(hookrelay.Options{
+		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, MaxBody: notify.DefaultMaxBody, Clock: clk, Logger: log,
+	})
+	return Common{Lessor: lessor, Shared: shared, Relay: relay}, nil
 }
 
 // tickets are the web tickets and the cookies for photos: with the configured

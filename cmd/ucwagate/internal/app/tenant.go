@@ -97,7 +97,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		return nil, fmt.Errorf("building the source: %w", err)
 	}
 	tenant := &Tenant{Name: t.Name, Budget: b, Units: u, Graph: graph, Source: source}
-	if tenant.notifications, err = newNotifications(cfg, t, where, source, common.Shared, clk, log, observe); err != nil {
+	if tenant.notifications, err = newNotifications(cfg, t, where, source, common, clk, log, observe); err != nil {
 		tenant.Close()
 		return nil, err
 	}

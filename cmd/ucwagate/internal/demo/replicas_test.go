@@ -2,8 +2,10 @@ package demo_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -97,7 +99,7 @@ func TestAnApplicationIsGoodAtEveryReplica(t *testing.T) {
 			next := application.link(t, "events")
 			b.until(&next, "presenceSubscription added", "contact added in subscribedContacts")
 
-			for _, words := range [][2]string{{"Busy", "InACall"}, {"Away", "Away"}, {"DoNotDisturb", "Presenting"}} {
+			for _, words := range [][2]string{{"Busy", "InACall"}, {"Away", "Away"}} {
 				setPresence(t, r.Demo, ana, words[0], words[1])
 				b.until(&next, "contactPresence updated in contact "+presence)
 				a, b = b, a
@@ -107,4 +109,78 @@ func TestAnApplicationIsGoodAtEveryReplica(t *testing.T) {
 			requireReason(t, b.do(http.MethodGet, application.href, "", ""), http.StatusNotFound, "NotFound", "ApplicationNotFound")
 		})
 	}
+}
+
+// TestClientsOfAReplicaThatEndsGoOnAtAnother ends the one that reads for both.
+func TestClientsOfAReplicaThatEndsGoOnAtAnother(t *testing.T) {
+	t.Parallel()
+	r := startReplicas(t, 2, oneRedis(redistest.Start(t).Addr()))
+	first, second := r.apps[0], r.apps[1]
+	if second.Tenants()[0].Source.Leads() {
+		first, second = second, first
+	}
+	a := newClient(t, r.Demo, asJSON).at(first)
+	application := a.application(r.Demo)
+	people := application.child(t, "people")
+	ana := r.Contacts[0].URI
+	presence := people.href + "/" + strings.TrimPrefix(ana, "sip:") + "/presence"
+	require.Equal(t, http.StatusCreated, a.post(people.link(t, "presenceSubscriptions"), "Uris", []string{ana}, 10).status)
+	next := application.link(t, "events")
+	a.until(&next, "contact added in subscribedContacts")
+
+	require.NoError(t, first.Stop(context.WithoutCancel(t.Context())))
+	b := a.at(second)
+	setPresence(t, r.Demo, ana, "Busy", "InACall")
+	b.until(&next, "contactPresence updated in contact "+presence)
+	require.Equal(t, "Busy", b.get(presence).text("availability"))
+	require.True(t, second.Tenants()[0].Source.Leads())
+}
+
+// TestAGatewayWithoutRedisIsNotReadyAndSaysWhy starts before Redis does.
+func TestAGatewayWithoutRedisIsNotReadyAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	redis.Kill()
+	d := startWith(t, demo.Options{
+		Logger: slog.New(slog.DiscardHandler),
+		Adjust: func(c *config.Config) { c.Redis.Replicas = 1; oneRedis(redis.Addr())(&c.Redis) },
+	})
+	r := &replicas{d, []*app.App{d.App}}
+	ops := &client{t: t, accept: asJSON}
+	require.Eventually(t, func() bool {
+		res := ops.do(http.MethodGet, d.StatusURL+"/readyz", "", "")
+		return res.status == http.StatusServiceUnavailable && strings.Contains(string(res.body), "redis") && strings.Contains(string(res.body), "connection refused")
+	}, 10*time.Second, 20*time.Millisecond)
+	require.Equal(t, http.StatusOK, ops.do(http.MethodGet, d.StatusURL+"/livez", "", "").status)
+	c := newClient(t, d, asJSON)
+	tokenURL := challenged(t, c, c.get("/").link(t, "user"))
+	res := c.do(http.MethodPost, tokenURL, "application/x-www-form-urlencoded", url.Values{"grant_type": {"password"}, "username": {d.Username}, "password": {d.Password}}.Encode())
+	require.Equal(t, http.StatusServiceUnavailable, res.status)
+	require.NotEmpty(t, res.header.Get("Retry-After"))
+
+	redis.Restart()
+	r.requireReady(t, d.App)
+	application := c.application(d)
+	scraped := read(t, d.StatusURL+"/metrics")
+	require.Contains(t, scraped, "ucwagate_redis_up 1")
+	require.Contains(t, scraped, `ucwagate_budget_sharing{state="shared",tenant="simulated"} 1`)
+	require.Contains(t, scraped, `ucwagate_presence_leader{tenant="simulated"} 1`)
+	require.Contains(t, scraped, `ucwagate_redis_operations_total{operation="evalsha",result="ok"}`)
+
+	redis.Restart() // without its data
+	require.Eventually(t, func() bool {
+		return c.do(http.MethodGet, application.href, "", "").status == http.StatusNotFound
+	}, 20*time.Second, 50*time.Millisecond, "as after any restart, and the ticket is good still")
+}
+
+func read(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return string(body)
 }

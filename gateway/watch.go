@@ -308,6 +308,9 @@ func (w *watch) close() {
 // of them may have theirs.
 func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) error {
 	known := w.gateway.clock.Now()
+	if !c.Known.IsZero() && c.Known.Before(known) {
+		known = c.Known // the time until it is reported does not hold it up
+	}
 	kinds := w.gateway.differences(tenant, c)
 	if len(kinds) == 0 {
 		return nil

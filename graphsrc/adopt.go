@@ -1,7 +1,6 @@
 package graphsrc
 
 import (
-	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +21,7 @@ const (
 type adopted struct {
 	taken   bool // it is what is known now
 	differs bool // what is known is not what was said to be
-	asked   bool // a client has asked for the person a short while ago
+	changed bool // other words were known before
 }
 
 // peek is get without the mark of use.
@@ -52,7 +51,7 @@ func (c *cache) adopt(k userKey, p *SharedReading, now time.Time, how adoption) 
 		return record{}, adopted{}
 	}
 	r := &sl.rec
-	what := adopted{asked: c.askedOf(sl, now)}
+	var what adopted
 	at := int64(p.ReadAt.Sub(c.epoch))
 	w := pack(&p.Words, &r.words)
 	same := r.known && r.words.equal(&w)
@@ -71,7 +70,7 @@ func (c *cache) adopt(k userKey, p *SharedReading, now time.Time, how adoption) 
 	r.sequence, r.strikes, r.absent, r.known = p.Sequence, p.Refusals, p.Absent, true
 	c.suspects.Add(suspect(r) - suspect(&before))
 	c.renewed(sl, at, p.LastActive, now)
-	what.taken = true
+	what.taken, what.changed = true, before.known && !same
 	return *r, what
 }
 
@@ -122,12 +121,6 @@ func (c *cache) renewed(sl *slot, at int64, active, now time.Time) {
 		r.lastActive = max(r.lastActive, active.UnixNano())
 	}
 	r.tier = c.tierOf(sl, c.second(now))
-}
-
-// askedOf says whether a client has asked for somebody within the time in which
-// that is noted once.
-func (c *cache) askedOf(sl *slot, now time.Time) bool {
-	return c.second(now)-min(sl.asked.Load(), c.second(now)) <= uint32(math.Ceil(askedAgain.Seconds()))+1
 }
 
 // shared is a record as others are told of it.

@@ -42,6 +42,9 @@ type Shared interface {
 	// Role is the role at this moment. It asks nobody, and is Leading only as long
 	// as nobody else can be.
 	Role() Role
+	// Hears says that whatever was told before changes of it may have been
+	// reported has been heard. It asks nobody.
+	Hears() bool
 	// Tell makes readings, at most ShareBatch of different people, known to all.
 	// Refused are the records of those of whom something newer is known. After an
 	// error some may have been told; telling them again does no harm.
@@ -108,9 +111,8 @@ type Heard struct {
 	// that has the digest.
 	Same   bool
 	Digest uint32
-	// Changed says that the words have changed, Late that this is heard so late
-	// that whoever was told of the change may have asked before.
-	Changed, Late bool
+	// Changed says that the words have changed.
+	Changed bool
 }
 
 // SharedChange is a change of somebody's words, in the order in which all hear of it.
@@ -119,6 +121,8 @@ type SharedChange struct {
 	Before mapping.Presence
 	// First is set if nothing was known before, Unsure if that is not known.
 	First, Unsure bool
+	// At is when it was told.
+	At time.Time
 	// Revision is greater than that of any earlier change of the person, compared
 	// as two numbers with a dash between them.
 	Revision string

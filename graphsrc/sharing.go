@@ -2,9 +2,11 @@ package graphsrc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,6 +26,9 @@ const (
 	// to maxTellPause.
 	tellPause    = 100 * time.Millisecond
 	maxTellPause = 2 * time.Second
+	// maxBlind is how many of those are remembered who were shown as they may not
+	// be any more; beyond, everybody is taken for one of them.
+	maxBlind = 10_000
 	// deliveries is how many changes are reported at the same time.
 	deliveries = 16
 	// passedFor is how long a change of somebody whom nobody watches is kept for
@@ -41,6 +46,11 @@ const (
 // An answer is in the own cache at once. What waits to be told is one entry per
 // person, with what was known before the first reading that is not told: so
 // whatever is read while nobody can be told, the difference is told once, later.
+//
+// Who hears of a change asks any of the sources, and must be shown it. So one that
+// does not hear what the others tell (Shared.Hears) looks into the shared records
+// before it shows anybody. Where it cannot, it shows what it knows, and remembers
+// of whom: if it turns out that they had changed, they are reported once more.
 type sharing struct {
 	shared   Shared
 	cache    *cache
@@ -51,11 +61,13 @@ type sharing struct {
 	replan   func() // the role or the number of people has changed
 	onChange func(Change) error
 
-	some chan struct{} // there is something to tell, or may be now
+	some    chan struct{} // there is something to tell, or may be now
+	blinded atomic.Bool   // blind is not nil
 
 	mu     sync.Mutex
 	untold map[userKey]untold
 	passed map[userKey]passed
+	blind  map[userKey]struct{} // who was shown without hearing; nil: nobody
 }
 
 // untold is what was known of somebody before the first reading not yet told.
@@ -210,7 +222,6 @@ func (s *sharing) Hear(ctx context.Context, readings []Heard) {
 	now := s.clk.Now()
 	var read []heard
 	var differ []userKey
-	again := false
 	at := now
 	for i := range readings {
 		h := &readings[i]
@@ -230,22 +241,11 @@ func (s *sharing) Hear(ctx context.Context, readings []Heard) {
 				at = h.ReadAt
 			}
 		}
-		if h.Late && h.Changed && what.asked {
-			s.mu.Lock()
-			u, waits := s.untold[h.ID]
-			if !waits {
-				u = untold{words: rec.words, known: rec.known, digest: rec.digest()}
-			}
-			u.again = true
-			s.untold[h.ID] = u
-			s.mu.Unlock()
-			again = true
+		if what.changed {
+			s.mend(h.ID, &rec)
 		}
 	}
 	s.watch.read(read, at)
-	if again {
-		s.tellSoon()
-	}
 	if len(differ) > 0 {
 		if _, err := s.recall(ctx, differ); err != nil {
 			s.log.Debug("records could not be read", "error", err)
@@ -285,6 +285,9 @@ func (s *sharing) recall(ctx context.Context, keys []userKey) (some bool, err er
 	var read []heard
 	for i := range records {
 		rec, what := s.cache.adopt(records[i].ID, &records[i], now, adoptNew)
+		if what.changed {
+			s.mend(records[i].ID, &rec)
+		}
 		if rec.watched && what.taken && s.cache.isFresh(&rec, now) {
 			read = append(read, heard{records[i].ID, rec.tier, rec.entry})
 		}
@@ -294,42 +297,92 @@ func (s *sharing) recall(ctx context.Context, keys []userKey) (some bool, err er
 }
 
 // consult asks the shared records before Graph is asked for people. It reports
-// whether anything was found.
-func (s *sharing) consult(ctx context.Context, keys []userKey) bool {
+// whether anything was found; an error says that not all could be asked for.
+func (s *sharing) consult(ctx context.Context, keys []userKey) (found bool, err error) {
 	if s.shared.Role() == Alone {
-		return false
+		return false, errAlone
 	}
 	ctx, cancel := context.WithTimeout(ctx, recallWait)
 	defer cancel()
-	found := false
 	for from := 0; from < len(keys); from += ShareBatch {
 		some, err := s.recall(ctx, keys[from:min(from+ShareBatch, len(keys))])
 		if err != nil {
 			s.log.Debug("records could not be read", "error", err)
-			break
+			return found, err
 		}
 		found = found || some
 	}
-	return found
+	return found, nil
 }
 
+var errAlone = errors.New("nobody can be heard")
+
 // fetch reads the records of those of ids of whom nothing fresh is known, before
-// anything else is asked. It fails without a word: Graph is asked then.
+// anything else is asked. It fails without a word: Graph is asked then, or what is
+// known is shown.
 func (s *sharing) fetch(ctx context.Context, ids ...string) {
-	now := s.clk.Now()
+	hears, now := s.shared.Hears(), s.clk.Now()
+	if hears && s.blinded.Load() {
+		s.sees()
+	}
 	var keys []userKey
 	for _, id := range ids {
 		k, ok := parseKey(id)
 		if !ok {
 			continue
 		}
-		if rec, known := s.cache.peek(k); !known || !rec.outdated && !s.cache.isFresh(&rec, now) {
+		if rec, known := s.cache.peek(k); !hears || !known || !rec.outdated && !s.cache.isFresh(&rec, now) {
 			keys = append(keys, k)
 		}
 	}
-	if len(keys) > 0 {
-		s.consult(ctx, keys)
+	if len(keys) == 0 {
+		return
 	}
+	if _, err := s.consult(ctx, keys); err != nil && !hears {
+		s.showBlind(keys)
+	}
+}
+
+// showBlind notes that people are shown although they may have changed.
+func (s *sharing) showBlind(keys []userKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.blind == nil {
+		s.blind = make(map[userKey]struct{})
+	}
+	for _, k := range keys {
+		if len(s.blind) < maxBlind {
+			s.blind[k] = struct{}{}
+		}
+	}
+	s.blinded.Store(true)
+}
+
+// sees forgets who was shown blindly: whoever has changed since was mended.
+func (s *sharing) sees() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blind = nil
+	s.blinded.Store(false)
+}
+
+// mend has somebody reported once more who was shown otherwise than they are.
+func (s *sharing) mend(k userKey, rec *record) {
+	if !s.blinded.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, shown := s.blind[k]; !shown && len(s.blind) < maxBlind {
+		return
+	}
+	u, waits := s.untold[k]
+	if !waits {
+		u = untold{words: rec.words, known: rec.known, digest: rec.digest()}
+	}
+	u.again = true
+	s.untold[k] = u
+	s.tellSoon()
 }
 
 // first decides how people who are watched from now on are looked at: ask are
@@ -344,8 +397,10 @@ func (s *sharing) first(ctx context.Context, keys []userKey) (ask, wait []userKe
 			wait = append(wait, k)
 		}
 	}
-	if len(wait) > 0 && s.consult(ctx, wait) {
-		wait = s.watch.away(wait)
+	if len(wait) > 0 {
+		if found, _ := s.consult(ctx, wait); found {
+			wait = s.watch.away(wait)
+		}
 	}
 	if s.shared.Role() == Following {
 		return ask, wait
@@ -393,7 +448,7 @@ func (s *sharing) Deliver(_ context.Context, changes []SharedChange) error {
 // change is what is reported of a change.
 func (s *sharing) change(c *SharedChange) Change {
 	id := c.After.ID.String()
-	out := Change{ID: id, After: c.After.reading(id, c.After.Words), First: c.First, Unsure: c.Unsure, Revision: c.Revision}
+	out := Change{ID: id, After: c.After.reading(id, c.After.Words), First: c.First, Unsure: c.Unsure, Known: c.At, Revision: c.Revision}
 	if !c.First && !c.Unsure {
 		out.Before = c.After.reading(id, c.Before)
 		// Of what was before, only the words are kept.

@@ -14,6 +14,8 @@ type Change struct {
 	// Unsure is set if what was known before is not known any more, Before is zero
 	// then: anything may differ.
 	Unsure bool
+	// Known is when other sources were told; zero without them: now.
+	Known time.Time
 	// Revision tells the changes that several sources share from each other: that of
 	// a later change of the person is greater, as two numbers with a dash between
 	// them, and a change that comes twice has the same. Empty without other sources.

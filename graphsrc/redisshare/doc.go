@@ -47,6 +47,8 @@
 // everybody whose record has a later revision is reported.
 //
 // A client that hears of a change may ask another process than the one that told
-// it. So changes are reported a moment after they were told, and who hears of one
-// later than that, after somebody has asked for the person, has it reported again.
+// it. So changes are reported a moment after they were told (Options.Delay), and
+// everybody knows at any time whether all has been heard that was told before that
+// moment: a read of the stream waits for a part of it at most. Who does not know it
+// looks into the records.
 package redisshare

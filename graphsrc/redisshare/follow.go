@@ -70,7 +70,8 @@ func (s *Share) follow(ctx context.Context, m graphsrc.Member) {
 			s.followed.Store(at.n)
 		}
 		seen = st
-		entries, err := s.read(ctx, at.id, block)
+		asked := s.elapsed()
+		entries, err := s.read(ctx, at.id, s.block)
 		if err != nil {
 			s.failed(ctx, "the stream could not be read", err)
 			continue
@@ -87,6 +88,9 @@ func (s *Share) follow(ctx context.Context, m graphsrc.Member) {
 			if e.who != s.who {
 				s.hear(ctx, m, e)
 			}
+		}
+		if whole && len(entries) < readCount { // else there may be more
+			s.heard.Store(asked)
 		}
 	}
 }
@@ -108,6 +112,13 @@ func (s *Share) where(ctx context.Context) (st standing, err error) {
 	return st, err
 }
 
+// Hears implements graphsrc.Shared: all was heard that was told before now minus
+// Delay, with a fifth of it for what is not known exactly of Redis' clock.
+func (s *Share) Hears() bool {
+	at := s.heard.Load()
+	return at != 0 && s.elapsed()-at <= int64(s.o.Delay)*4/5
+}
+
 // failed rests after an error.
 func (s *Share) failed(ctx context.Context, what string, err error) {
 	if ctx.Err() == nil {
@@ -118,7 +129,6 @@ func (s *Share) failed(ctx context.Context, what string, err error) {
 
 // hear hands an entry on.
 func (s *Share) hear(ctx context.Context, m graphsrc.Member, e *entry) {
-	late := s.theirs()-e.at > s.o.Delay.Milliseconds()*4/5
 	var heard []graphsrc.Heard
 	for _, f := range e.fields {
 		switch f.Field {
@@ -134,7 +144,7 @@ func (s *Share) hear(ctx context.Context, m graphsrc.Member, e *entry) {
 			}
 		case "f", "c", "a":
 			if r, ok := s.record(f.Value, e.id); ok {
-				heard = append(heard, graphsrc.Heard{SharedReading: r, Changed: f.Field != "f", Late: late})
+				heard = append(heard, graphsrc.Heard{SharedReading: r, Changed: f.Field != "f"})
 			}
 		}
 	}

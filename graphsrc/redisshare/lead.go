@@ -90,7 +90,7 @@ func (t *term) changes(e *entry) []graphsrc.SharedChange {
 		if !ok {
 			continue
 		}
-		c := graphsrc.SharedChange{After: r, Revision: e.id, Unsure: true}
+		c := graphsrc.SharedChange{After: r, At: t.local(e.at), Revision: e.id, Unsure: true}
 		if f.Field == "c" && i+1 < len(e.fields) {
 			before := e.fields[i+1].Value
 			words, err := decodeWords(before)

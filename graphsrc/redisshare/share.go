@@ -36,7 +36,8 @@ type Options struct {
 	// how long Redis may be silent before a source is on its own. Default 5 s.
 	Lease time.Duration
 	// Delay is how long after a change was told it is reported, so that all know
-	// of it before anybody asks. Default 50 ms.
+	// of it before anybody asks; a quarter of it is the pause in which each says
+	// that it still hears. Default 250 ms.
 	Delay time.Duration
 	// MaxEntries is about how many entries the stream holds. Default 10,000.
 	MaxEntries int
@@ -60,7 +61,7 @@ func (o *Options) setDefaults() error {
 	for _, d := range []struct {
 		of        *time.Duration
 		byDefault time.Duration
-	}{{&o.Stale, 5 * time.Minute}, {&o.Lease, 5 * time.Second}, {&o.Delay, 50 * time.Millisecond}, {&o.Timeout, time.Second}} {
+	}{{&o.Stale, 5 * time.Minute}, {&o.Lease, 5 * time.Second}, {&o.Delay, 250 * time.Millisecond}, {&o.Timeout, time.Second}} {
 		if *d.of == 0 {
 			*d.of = d.byDefault
 		}
@@ -78,9 +79,8 @@ func (o *Options) setDefaults() error {
 }
 
 const (
-	// block is how long a read of the stream waits, and blockSlack how much later
-	// its answer may come before the connection is taken for dead.
-	block      = 2 * time.Second
+	// blockSlack is how much later than it should the answer to a read of the
+	// stream may come before the connection is taken for dead.
 	blockSlack = 2 * time.Second
 	// readCount is how many entries are read at once.
 	readCount = 64
@@ -98,6 +98,7 @@ type Share struct {
 	period  string   // milliseconds
 	ttl     string   // milliseconds
 	started time.Time
+	block   time.Duration // how long a read of the stream waits
 
 	answered   atomic.Int64 // when Redis last answered a heartbeat; nanoseconds since started
 	leadsUntil atomic.Int64 // nanoseconds since started; 0: does not lead
@@ -105,6 +106,7 @@ type Share struct {
 	offset     atomic.Int64 // Redis' clock minus time since started; milliseconds
 	standing   atomic.Pointer[standing]
 	followed   atomic.Int64 // the number of the last entry heard
+	heard      atomic.Int64 // before then nothing was told that was not heard; nanoseconds since started; 0: never
 
 	led chan standing // a term has begun
 }
@@ -129,7 +131,7 @@ func New(o Options) (*Share, error) {
 	base := o.Prefix + ":{" + o.Tenant + ":presence}:"
 	kept := max(minKept, 2*o.Stale)
 	s := &Share{
-		o: o, who: uuid.NewString(), started: o.Clock.Now(), led: make(chan standing, 1),
+		o: o, who: uuid.NewString(), started: o.Clock.Now(), block: max(o.Delay/4, time.Millisecond), led: make(chan standing, 1),
 		keys:   []string{base + "leader", base + "meta", base + "stream", base + "records:0", base + "records:1"},
 		period: strconv.FormatInt(kept.Milliseconds(), 10),
 		ttl:    strconv.FormatInt(2*kept.Milliseconds(), 10),

@@ -57,6 +57,7 @@ type Part struct {
 	answered time.Time
 	leads    time.Time // until then
 	term     int
+	heard    int // entries
 }
 
 var _ graphsrc.Shared = (*Part)(nil)
@@ -204,6 +205,7 @@ func (p *Part) follow(ctx context.Context, m graphsrc.Member) {
 				continue
 			}
 			at = end
+			p.hears(at)
 		}
 		entries, gap := p.hub.next(ctx, at)
 		if gap {
@@ -218,8 +220,23 @@ func (p *Part) follow(ctx context.Context, m graphsrc.Member) {
 				m.Hear(ctx, entries[i].heard)
 			}
 			at = entries[i].n
+			p.hears(at)
 		}
 	}
+}
+
+func (p *Part) hears(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = n
+}
+
+// Hears implements graphsrc.Shared.
+func (p *Part) Hears() bool {
+	end := p.hub.end()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.cut && p.heard >= end
 }
 
 func (p *Part) lead(ctx context.Context, m graphsrc.Member) {
@@ -326,7 +343,7 @@ func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 	next := t.SharedReading
 	known, ok := h.records[t.ID]
 	next.Revision = known.Revision
-	change := graphsrc.SharedChange{Revision: revision, Unsure: t.Again}
+	change := graphsrc.SharedChange{At: time.Now(), Revision: revision, Unsure: t.Again}
 	changed := false
 	if ok {
 		lower := next.Sequence != "" && len(next.Sequence) == len(known.Sequence) && next.Sequence < known.Sequence && !t.Insist

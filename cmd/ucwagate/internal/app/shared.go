@@ -18,7 +18,6 @@ import (
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
-	"ucwagate/graphsrc/notify"
 	"ucwagate/graphsrc/redisbudget"
 	"ucwagate/graphsrc/redisshare"
 	"ucwagate/ucwaapi/signin"
@@ -101,7 +100,7 @@ func newCommon(client *redisconn.Client, cfg config.Config, t config.Tenant, clk
 		return Common{}, err
 	}
 	relay := hookrelay.New(hookrelay.Options{
-		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, MaxBody: notify.DefaultMaxBody, Clock: clk, Logger: log,
+		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, Timeout: r.Timeout, Clock: clk, Logger: log,
 	})
 	return Common{Lessor: lessor, Shared: shared, Relay: relay}, nil
 }

@@ -48,7 +48,7 @@ func TestGraphDeliversToAReplicaThatHasNotSubscribed(t *testing.T) {
 	require.Eventually(t, func() bool {
 		stats, _, ok := leader.Tenants()[0].Notifications()
 		return ok && stats.Accounts[0].Covered == 1
-	}, 30*time.Second, 20*time.Millisecond, "the address was validated at the follower")
+	}, time.Minute, 20*time.Millisecond, "the address was validated at the follower")
 	require.Len(t, r.Tenant.Subscriptions(), 1)
 	_, _, subscribes := follower.Tenants()[0].Notifications()
 	require.False(t, subscribes)

@@ -1,8 +1,10 @@
 package hookrelay_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -124,6 +126,22 @@ func TestWhatFollowersReceiveReachesTheLeaderOnceAndInOrder(t *testing.T) {
 	_, validations := d.has()
 	require.Equal(t, 2, validations)
 	requireEmpty(t, s.Client(t))
+}
+
+func TestAValidationLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	var log bytes.Buffer
+	r, d := hookrelay.New(hookrelay.Options{
+		Client: s.Client(t), Prefix: "p", Tenant: "contoso",
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}), &desk{}
+	end := serve(t, r, always, d)
+	r.Validated(t.Context())
+	require.Eventually(t, func() bool { _, n := d.has(); return n == 1 }, soon, tick)
+	requireEmpty(t, s.Client(t))
+	end()
+	require.Empty(t, log.String())
 }
 
 func TestWhatTheSinkDoesNotTakeStaysForTheNextLeader(t *testing.T) {

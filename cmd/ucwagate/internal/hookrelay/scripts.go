@@ -11,7 +11,7 @@ local function remove(entry)
   local kind, body = entry[2][2], entry[2][4]
   if redis.call('XDEL', queue, entry[1]) == 1 then
     redis.call('HINCRBY', waiting, kind, -1)
-    redis.call('HINCRBY', waiting, kind .. 'b', -#body)
+    redis.call('HINCRBY', waiting, kind .. 'b', 0 - #body) -- -0 would be no integer
   end
 end
 `

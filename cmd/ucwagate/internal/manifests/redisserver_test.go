@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
@@ -9,12 +10,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
+	"ucwagate/cmd/ucwagate/internal/hookrelay"
 	"ucwagate/cmd/ucwagate/internal/redisconn"
 )
 
@@ -146,6 +151,33 @@ func TestRedisAcceptsItsArgumentsAndItsUsers(t *testing.T) {
 	require.Empty(t, report.Problems)
 	require.Empty(t, report.Warnings)
 
+	s.requireRelays(t)
+
 	require.Equal(t, "PONG", s.ask(t, "", "PING"))
 	require.Contains(t, s.ask(t, "", "GET", "ucwagate:{app:1}:record"), "NOPERM", "without signing in")
+}
+
+// desk takes what is relayed.
+type desk struct{ taken, validated atomic.Bool }
+
+func (d *desk) Take([]byte) bool { d.taken.Store(true); return true }
+func (d *desk) Validated()       { d.validated.Store(true) }
+
+// requireRelays hands on what Graph delivers, as the user of the gateways may.
+func (s redisServer) requireRelays(t *testing.T) {
+	t.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{"127.0.0.1:" + s.port}, Username: "ucwagate", Password: "password of a test",
+	})
+	require.NoError(t, err)
+	defer client.Close()
+	r, d := hookrelay.New(hookrelay.Options{Client: client, Prefix: "ucwagate", Tenant: "contoso"}), &desk{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var served sync.WaitGroup
+	served.Go(func() { r.Serve(ctx, func() bool { return true }, d) })
+	defer func() { cancel(); served.Wait() }()
+	require.NoError(t, r.Deliver(ctx, []byte("x"), true))
+	r.Validated(ctx)
+	require.Eventually(t, func() bool { return d.taken.Load() && d.validated.Load() }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.ask(t, "ucwagate", "EXISTS", "ucwagate:{contoso:hook}:queue") == "0" }, 20*time.Second, 20*time.Millisecond)
 }

@@ -1,6 +1,7 @@
 package demo_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,18 +24,15 @@ import (
 // notification.
 func TestGraphDeliversToAReplicaThatHasNotSubscribed(t *testing.T) {
 	t.Parallel()
-	r := startReplicasOf(t, 2, oneRedis(redistest.Start(t).Addr()), demo.Options{
+	r := startReplicasOf(t, 3, oneRedis(redistest.Start(t).Addr()), demo.Options{
 		Users: 50, Helpers: 1,
 		Adjust: func(cfg *config.Config) {
 			cfg.Tenants[0].Notifications.SafetyNet = time.Hour
 			cfg.Presence.Refresh, cfg.Presence.Staleness, cfg.Presence.RefreshCeiling = time.Hour, 2*time.Hour, time.Hour
 		},
 	})
-	leader, follower := r.apps[0], r.apps[1]
-	if follower.Tenants()[0].Source.Leads() {
-		leader, follower = follower, leader
-	}
-	require.True(t, leader.Tenants()[0].Source.Leads())
+	leader, followers := r.ranked(t)
+	follower := followers[0]
 	r.DeliverTo(follower.Handler())
 
 	c := newClient(t, r.Demo, asJSON).at(follower)
@@ -45,11 +43,9 @@ func TestGraphDeliversToAReplicaThatHasNotSubscribed(t *testing.T) {
 	require.Equal(t, http.StatusCreated, c.post(people.link(t, "presenceSubscriptions"), "Uris", []string{ana}, 11).status)
 	next := application.link(t, "events")
 	c.until(&next, "contact added in subscribedContacts")
-	require.Eventually(t, func() bool {
-		stats, _, ok := leader.Tenants()[0].Notifications()
-		return ok && stats.Accounts[0].Covered == 1
-	}, time.Minute, 20*time.Millisecond, "the address was validated at the follower")
+	requireCovers(t, leader) // the address was validated at the follower
 	require.Len(t, r.Tenant.Subscriptions(), 1)
+	expected := r.Tenant.Subscriptions()[0].ID
 	_, _, subscribes := follower.Tenants()[0].Notifications()
 	require.False(t, subscribes)
 	require.Eventually(t, func() bool { return received(t, leader).Validations >= 1 }, 10*time.Second, 20*time.Millisecond, "the leader heard of the validation")
@@ -91,6 +87,45 @@ func TestGraphDeliversToAReplicaThatHasNotSubscribed(t *testing.T) {
 			require.Equal(t, http.StatusBadRequest, status)
 		}
 	})
+	t.Run("and when the leader ends the next one subscribes, and is delivered to likewise", func(t *testing.T) {
+		require.NoError(t, leader.Stop(context.WithoutCancel(t.Context())))
+		r.apps = followers
+		var next []*app.App
+		leader, next = r.ranked(t)
+		r.DeliverTo(next[0].Handler())
+		requireCovers(t, leader)
+		require.Len(t, r.Tenant.Subscriptions(), 1)
+		require.NotEqual(t, expected, r.Tenant.Subscriptions()[0].ID)
+		c := c.at(next[0])
+		setPresence(t, r.Demo, ana, "Away", "Away")
+		require.Eventually(t, func() bool { return c.get(presence).text("availability") == "Away" }, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return received(t, leader).Changes == 1 }, 10*time.Second, 20*time.Millisecond)
+	})
+}
+
+// ranked waits until a replica leads.
+func (r *replicas) ranked(t *testing.T) (leader *app.App, followers []*app.App) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		leader, followers = nil, nil
+		for _, a := range r.apps {
+			if a.Tenants()[0].Source.Leads() {
+				leader = a
+			} else {
+				followers = append(followers, a)
+			}
+		}
+		return leader != nil
+	}, 20*time.Second, 20*time.Millisecond)
+	return leader, followers
+}
+
+func requireCovers(t *testing.T, a *app.App) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		stats, _, ok := a.Tenants()[0].Notifications()
+		return ok && stats.Accounts[0].Covered == 1
+	}, time.Minute, 20*time.Millisecond)
 }
 
 func received(t *testing.T, a *app.App) notify.Stats {

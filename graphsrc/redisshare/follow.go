@@ -20,8 +20,11 @@ type entry struct {
 
 // read returns the entries after one; none if there are none after a while.
 func (s *Share) read(ctx context.Context, after string, wait time.Duration) ([]entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+blockSlack)
+	// Not a deadline: with one the client does not look at anything else, and the
+	// end of ctx would wait for it.
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer time.AfterFunc(wait+blockSlack, cancel).Stop()
 	streams, err := s.o.Client.Do(ctx, s.o.Client.B().Xread().Count(readCount).Block(wait.Milliseconds()).
 		Streams().Key(s.keys[2]).Id(after).Build()).AsXReadSlices()
 	if rueidis.IsRedisNil(err) {

@@ -80,7 +80,7 @@ func (g *Gateway) CreateApplication(ctx context.Context, p Principal, req Applic
 	case errors.Is(err, ErrFull):
 		return Application{}, &Error{Reason: Busy, Message: "No more applications can be started at the moment.", RetryAfter: time.Minute, Err: err}
 	case err != nil:
-		return Application{}, &Error{Reason: Failure, Message: "The application could not be created.", Err: err}
+		return Application{}, storeError("The application could not be created", err)
 	}
 	if created {
 		g.log.InfoContext(ctx, "application created", "application", app.ID, "userAgent", app.UserAgent)
@@ -100,7 +100,7 @@ func (g *Gateway) Application(ctx context.Context, p Principal, id string) (Appl
 	}
 	var ended *EndedError
 	if err != nil && !errors.As(err, &ended) {
-		return Application{}, &Error{Reason: Failure, Message: "The application could not be read.", Err: err}
+		return Application{}, storeError("The application could not be read", err)
 	}
 	if ended == nil { // it is live and somebody else's
 		ended = &EndedError{}
@@ -115,7 +115,7 @@ func (g *Gateway) Applications(ctx context.Context, p Principal) ([]Application,
 	}
 	apps, err := g.store.Owned(ctx, p.Address)
 	if err != nil {
-		return nil, &Error{Reason: Failure, Message: "The applications could not be read.", Err: err}
+		return nil, storeError("The applications could not be read", err)
 	}
 	return apps, nil
 }
@@ -153,7 +153,7 @@ func (g *Gateway) DeleteApplication(ctx context.Context, p Principal, id, instan
 		}
 	}
 	if err := g.store.Delete(ctx, id); err != nil {
-		return &Error{Reason: Failure, Message: "The application could not be deleted.", Err: err}
+		return storeError("The application could not be deleted", err)
 	}
 	g.log.InfoContext(ctx, "application deleted", "application", id)
 	return nil

@@ -29,13 +29,19 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 	// Registered before the session is asked, so that no wake is missed.
 	parked := g.store.Park(app.ID, instance)
 	defer parked.Close()
-	if err := g.store.Update(ctx, app.ID, arrive); err != nil {
-		return nil, g.sessionError(app, err)
+	h := hold{gateway: g, app: app, parked: parked}
+	if err := h.update(ctx, arrive); err != nil {
+		return nil, err
 	}
 	g.parked.Add(1)
 	defer g.parked.Add(-1)
 	ticket := v.Ticket
-	look := func(s *session.Session) error { v = s.Look(instance, ticket, g.clock.Now()); return nil }
+	look := func(s *session.Session) error {
+		if v = s.Look(instance, ticket, g.clock.Now()); v.Replaced && h.uncertain {
+			v = session.Verdict{Package: s.Sent(instance, poll.Ack), Replaced: true}
+		}
+		return nil
+	}
 	for {
 		switch {
 		case v.Package != nil:
@@ -65,8 +71,11 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 			}
 			step = func(s *session.Session) error { v = s.Release(instance, ticket, g.clock.Now()); return nil }
 		}
-		if err := g.store.Update(ctx, app.ID, step); err != nil {
-			return nil, g.sessionError(app, err)
+		if err := h.update(ctx, step); err != nil {
+			if ctx.Err() != nil {
+				g.leave(ctx, app, instance, ticket)
+			}
+			return nil, err
 		}
 	}
 }

@@ -107,6 +107,21 @@ func Invalid(parameters ...Parameter) *Error {
 	return &Error{Reason: InvalidParameter, Message: msg, Parameters: parameters}
 }
 
+// retryStore is when a client may try again that the store could not serve.
+const retryStore = 5 * time.Second
+
+// storeError translates an error of the store that is not about what was asked
+// for. message says what could not be done.
+func storeError(message string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, ErrUnavailable):
+		return &Error{Reason: Unavailable, Message: message + " at the moment.", RetryAfter: retryStore, Err: err}
+	}
+	return &Error{Reason: Failure, Message: message + ".", Err: err}
+}
+
 // sourceError translates an error of the source. what names the thing asked
 // for, for the client's eyes.
 func sourceError(what string, err error) error { return failed(what, "read", err) }

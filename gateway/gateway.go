@@ -270,6 +270,9 @@ func (g *Gateway) tick(ctx context.Context) {
 			if err != nil && !errors.Is(err, ErrExpired) && !errors.As(err, &ended) {
 				g.log.ErrorContext(ctx, "a session could not be updated", "application", id, "error", err)
 			}
+			if errors.Is(err, ErrUnavailable) {
+				return // what is due comes again
+			}
 		}
 		if len(ids) < dueAtOnce {
 			return

@@ -32,8 +32,9 @@ type Store interface {
 	Count(ctx context.Context) (applications, subscriptions int, err error)
 
 	// Update runs f on the session of a live application; nobody else sees the
-	// session meanwhile. An engine may run f more than once, on a fresh copy,
-	// and keeps what the last run left. An error of f is returned as it is and
+	// session meanwhile. An engine may run f more than once, on a copy,
+	// and keeps what the last run left; what an earlier one has seen may be
+	// outdated. An error of f is returned as it is and
 	// nothing is kept. ErrExpired ends the application besides, with EndedIdle;
 	// the error that Update returns then is that *EndedError as well.
 	Update(ctx context.Context, id string, f func(*session.Session) error) error
@@ -84,6 +85,9 @@ type Hooks struct {
 var (
 	// ErrFull says that a store holds as much as it may.
 	ErrFull = errors.New("the store is full")
+	// ErrUnavailable says that a store cannot be reached at the moment: whether
+	// something was done is not known, and asking again is no harm.
+	ErrUnavailable = errors.New("the store cannot be reached")
 	// ErrExpired is returned by a function given to Update to end the
 	// application. Session.Arrive returns it by itself.
 	ErrExpired = session.ErrExpired

@@ -212,7 +212,7 @@ func (g *Gateway) sessionError(app Application, err error) error {
 	case errors.Is(err, session.ErrGroupSubscription):
 		return &Error{Reason: Forbidden, Message: "The members of a group subscription are those of its group."}
 	}
-	return &Error{Reason: Failure, Message: "The subscription could not be changed.", Err: err}
+	return storeError("The application could not be changed", err)
 }
 
 func subscriptionDuration(minutes int) (time.Duration, error) {

@@ -73,7 +73,7 @@ func (c *pingCommand) Run(ctx context.Context) error {
 func (c *pingCommand) ping(ctx context.Context, w io.Writer, cfg config.Config, tc config.Tenant) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	t, err := app.NewTenant(cfg, tc, clock.System(), newLogger(os.Stderr, cfg.Log), nil)
+	t, err := app.NewTenant(cfg, tc, clock.System(), newLogger(os.Stderr, cfg.Log), nil, app.Common{})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ucwagate/cmd/ucwagate/internal/ucwaclient"
+	"ucwagate/graphsrc/redistest"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +27,11 @@ func TestMain(m *testing.M) {
 
 // TestCommands runs the scripts of testdata/script against the real program.
 func TestCommands(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	redis := redistest.Start(t).Addr()
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: func(e *testscript.Env) error {
+		e.Setenv("REDIS", redis)
+		return nil
+	}})
 }
 
 // program starts the program itself and returns its first line of output.

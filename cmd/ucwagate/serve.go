@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"ucwagate/cmd/ucwagate/internal/app"
 	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/cmd/ucwagate/internal/redisconn"
 )
 
 type serveCommand struct {
@@ -55,7 +57,8 @@ func newLogger(w io.Writer, c config.Log) *slog.Logger {
 }
 
 type checkCommand struct {
-	Config string `help:"Configuration file (YAML)." type:"path" placeholder:"FILE"`
+	Config  string `help:"Configuration file (YAML)." type:"path" placeholder:"FILE"`
+	Offline bool   `help:"Contact nobody: do not look at Redis."`
 }
 
 // Run prints the effective configuration, or everything that is wrong with it.
@@ -67,9 +70,16 @@ func (c *checkCommand) Run() error {
 	for _, w := range loaded.Warnings {
 		fmt.Fprintf(os.Stderr, "warning: %v\n", w)
 	}
+	if loaded.Config.Redis.Enabled() && !c.Offline {
+		if err := checkRedis(loaded.Config.Redis); err != nil {
+			return err
+		}
+	}
 	// Building everything finds what reading cannot: a key that does not
-	// parse, a certificate without a private key.
-	a, err := app.New(loaded.Config, slog.New(slog.DiscardHandler))
+	// parse, a certificate without a private key. Redis has been looked at.
+	built := loaded.Config
+	built.Redis = config.Redis{}
+	a, err := app.New(built, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -77,6 +87,22 @@ func (c *checkCommand) Run() error {
 		return err
 	}
 	return loaded.Print(os.Stdout)
+}
+
+// checkRedis says what Redis is, and everything that is wrong with it.
+func checkRedis(c config.Redis) error {
+	report, err := redisconn.Check(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "redis: %s\n", report.Server)
+	for _, w := range report.Warnings {
+		fmt.Fprintf(os.Stderr, "warning: redis: %s\n", w)
+	}
+	if len(report.Problems) > 0 {
+		return fmt.Errorf("redis is not fit:\n%s", strings.Join(report.Problems, "\n"))
+	}
+	return nil
 }
 
 type versionCommand struct{}

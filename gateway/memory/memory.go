@@ -9,7 +9,7 @@
 //	shard.mu        who watches an address; held while Hooks.Interest is told
 //	deadlines.mu    when sessions have something to do
 //	claims.mu       what one of several has taken upon itself
-//	parked.mu       one waiting P-GET
+//	parking.Waiter  one waiting P-GET
 //
 // It must never know what an application means to the protocol, only who owns
 // it and when it was last used; what its session means is the session's.

@@ -111,7 +111,7 @@ func (s *Store) retire(ended []*entry) {
 			s.subscriptions.Add(-int64(e.subscriptions))
 			s.deadlines.set(e, time.Time{})
 			for _, p := range e.parked {
-				p.signal()
+				p.Signal()
 			}
 		}
 		e.mu.Unlock()

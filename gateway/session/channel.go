@@ -219,6 +219,49 @@ func (s *Session) TakeWakes(now time.Time) []Wake {
 	return w
 }
 
+// Waiting is a parked P-GET as an engine sees it that cannot look into the
+// session when something happens.
+type Waiting struct {
+	Instance string
+	// Until is when the P-GET will be looked at, as far as its engine was told.
+	Until time.Time
+	// Medium and Low are for how long its channel holds events back.
+	Medium, Low time.Duration
+}
+
+// Waiting lists the P-GETs that are parked.
+func (s *Session) Waiting() (list []Waiting) {
+	for i := range s.channels {
+		if c := &s.channels[i]; c.parked.ticket != 0 {
+			list = append(list, Waiting{Instance: c.instance, Until: instant(c.parked.until), Medium: c.medium, Low: c.low})
+		}
+	}
+	return list
+}
+
+// Sent returns the package ack of a channel if it is the one whose receipt is
+// not proved yet, else nil.
+func (s *Session) Sent(instance string, ack int64) *Package {
+	if c := s.channel(instance); c != nil && c.sent != nil && c.sent.Ack == ack {
+		return c.sent
+	}
+	return nil
+}
+
+// Overflow gives up what every channel holds, as if its queue had outgrown
+// Limits.Events: events were lost on their way to it.
+func (s *Session) Overflow(now time.Time) {
+	t := s.at(now)
+	for i := range s.channels {
+		c := &s.channels[i]
+		c.overflow()
+		if c.parked.ticket != 0 {
+			c.parked.until = t
+			s.wake(c.instance, t)
+		}
+	}
+}
+
 func (s *Session) channel(instance string) *channel {
 	for i := range s.channels {
 		if s.channels[i].instance == instance {

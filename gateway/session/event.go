@@ -77,9 +77,12 @@ type Event struct {
 	// when it is queued. Aggregation timers and Verdict.Late count from it, so
 	// that whoever is told last of many does not wait longer, nor seem prompt.
 	Since int64 `json:"s,omitempty"`
-	// Revision tells the events about a key from each other where a change may be
-	// published twice: see graphsrc.Change. Empty: it is not.
-	Revision string `json:"v,omitempty"`
+
+	// Revision names the change that the event tells of, so that an engine that
+	// is told of it twice queues it once; empty: it is told once. Of two in the
+	// form "<number>-<number>" the one whose numbers are larger is newer. It is
+	// for the way into a queue, and not kept there.
+	Revision string `json:"-"`
 
 	// Communication is what an event about the communication resource embeds.
 	Communication *Communication `json:"m,omitempty"`

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -126,6 +127,21 @@ func (s *Session) MarshalBinary() ([]byte, error) {
 		return nil, fmt.Errorf("storing a session: %w", err)
 	}
 	return b, nil
+}
+
+// SameState says whether two forms that MarshalBinary returned differ in
+// nothing but the time that the session has seen last.
+func SameState(a, b []byte) bool {
+	before, after, ok := seenIn(a)
+	otherBefore, otherAfter, otherOK := seenIn(b)
+	return ok && otherOK && bytes.Equal(before, otherBefore) && bytes.Equal(after, otherAfter)
+}
+
+// seenIn returns what stands around that time. Before it there are numbers
+// only, so that its name is the first of its kind.
+func seenIn(b []byte) (before, after []byte, ok bool) {
+	before, after, ok = bytes.Cut(b, []byte(`"seen":`))
+	return before, bytes.TrimLeft(after, "-0123456789"), ok
 }
 
 func (c *channel) store() storedChannel {

@@ -47,11 +47,15 @@ type Options struct {
 	// 0 and the error if there was none. It runs on the sender's goroutine,
 	// which waits for it, and may be called concurrently.
 	OnSend func(lane Lane, status int, err error)
+	// Lessor is the bucket that this budget shares with those of other replicas;
+	// nil gives it one of its own.
+	Lessor Lessor
 }
 
 // Budget hands out the right to send. Its methods may be called from any
 // goroutine. It runs none of its own: whoever acquires, returns or sends moves
 // the queue on, and a single timer wakes it for the next token somebody waits for.
+// With a Lessor there is one more goroutine while it is asked, and one more timer.
 type Budget struct {
 	plan   Plan
 	clock  clock.Clock
@@ -71,6 +75,8 @@ type Budget struct {
 	timer   clock.Timer // nil if nobody waits
 	wakeAt  int64       // when timer fires
 	wakeSeq uint64      // tells the timer that is due from one stopped too late
+
+	sharing *sharing // nil without a Lessor
 
 	lastCut   int64 // when the rate was last halved
 	sent      [LaneCount]uint64
@@ -95,24 +101,52 @@ func New(o Options) (*Budget, error) {
 	if o.Jitter == nil {
 		o.Jitter = rand.Float64
 	}
-	return &Budget{
+	b := &Budget{
 		plan: o.Plan, clock: o.Clock, log: o.Logger, jitter: o.Jitter, onSend: o.OnSend,
 		time:    timeline{clock: o.Clock, seen: o.Clock.Now()},
 		bucket:  newBucket(o.Plan, 0),
 		window:  window{span: int64(o.Plan.Window)},
 		wakeAt:  never,
 		lastCut: -1,
-	}, nil
+	}
+	if o.Lessor == nil {
+		return b, nil
+	}
+	if err := o.Lessor.Terms().Validate(); err != nil {
+		return nil, err
+	}
+	b.sharing = newSharing(b, o.Lessor)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sharing.plan(b.settle())
+	return b, nil
 }
 
 // Close ends the budget: waiters get ErrClosed, permits become void, and nothing
 // is sent any more. Requests on their way are left alone. A successor created
 // afterwards starts empty and keeps the plan together with what was sent here.
+// With a Lessor, Close says goodbye to it, which takes at most the time-out of an
+// ask.
 func (b *Budget) Close() {
+	unsent, closed := b.shutDown()
+	if closed && b.sharing != nil {
+		b.sharing.leave(unsent)
+	}
+}
+
+// shutDown closes the budget and returns how many leased tokens were not sent. It
+// reports false if the budget was closed already.
+func (b *Budget) shutDown() (unsent int64, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return
+		return 0, false
+	}
+	now := b.time.ns
+	if b.sharing != nil {
+		if now = b.settle(); b.sharing.state == Shared {
+			unsent = b.bucket.level/unit + b.bucket.held
+		}
 	}
 	b.closed = true
 	b.dropHeld()
@@ -121,7 +155,8 @@ func (b *Budget) Close() {
 			b.refuse(b.queues[lane].first(), fmt.Errorf("waiting for a token of the %s lane: %w", Lane(lane), ErrClosed))
 		}
 	}
-	b.arm(b.time.ns)
+	b.arm(now)
+	return unsent, true
 }
 
 // Acquire waits for the right to one send, in turns with the other clients (see
@@ -147,8 +182,11 @@ func (b *Budget) Acquire(ctx context.Context, lane Lane) (*Permit, error) {
 	}
 	now := b.settle()
 	p.asked = now
-	if b.order.empty() && b.bucket.has(1+b.reserve(lane)) {
+	if b.order.empty() && b.bucket.has(1+b.kept(lane)) {
 		b.grant(p, now)
+		if b.sharing != nil {
+			b.sharing.plan(now)
+		}
 		b.mu.Unlock()
 		return p, nil
 	}
@@ -191,7 +229,7 @@ func (b *Budget) enqueue(ctx context.Context, p *Permit, now int64) error {
 // forecast returns when a newcomer of a client gets its token in lane if nobody
 // comes or goes, or an upper bound of that if it lies before the deadline.
 func (b *Budget) forecast(lane Lane, client string, deadline int64) int64 {
-	if at := b.bucket.eta(int64(b.order.total()) + 1 + b.reserve(lane)); at < deadline {
+	if at := b.eta(int64(b.order.total()) + 1 + b.reserve(lane)); at < deadline {
 		return at // even behind everybody: no need to look closer
 	}
 	o := b.order
@@ -200,6 +238,14 @@ func (b *Budget) forecast(lane Lane, client string, deadline int64) int64 {
 	tokens := int64(grants)
 	if !byShare {
 		tokens += b.reserve(lane)
+	}
+	return b.eta(tokens)
+}
+
+// eta is bucket.eta of the bucket that the tokens come from.
+func (b *Budget) eta(tokens int64) int64 {
+	if b.sharing != nil && b.sharing.state != Fallback {
+		return b.sharing.eta(tokens)
 	}
 	return b.bucket.eta(tokens)
 }
@@ -245,7 +291,11 @@ func (b *Budget) charge(lane Lane) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.settle()
-	b.bucket.level -= unit
+	if b.sharing != nil {
+		b.sharing.charge()
+	} else {
+		b.bucket.level -= unit
+	}
 	b.window.add(now)
 	b.sent[lane]++
 	b.resent++
@@ -256,19 +306,38 @@ func (b *Budget) charge(lane Lane) {
 // permits does this first.
 func (b *Budget) settle() int64 {
 	now := b.time.now()
-	b.bucket.refill(now)
+	if b.sharing != nil {
+		b.sharing.settle(now)
+	} else {
+		b.bucket.refill(now)
+	}
 	for p := b.held.head; p != nil && now-p.granted >= int64(permitLife); p = b.held.head {
 		b.giveBack(p)
 	}
 	return now
 }
 
-// reserve is the number of tokens that lane leaves in the bucket for others.
+// reserve is the number of tokens that lane leaves for others.
 func (b *Budget) reserve(lane Lane) int64 {
-	if lane == Refresh {
-		return b.bucket.capacity / 10
+	switch {
+	case lane != Refresh:
+		return 0
+	case b.sharing != nil:
+		return b.sharing.reserve()
 	}
-	return 0
+	return b.bucket.capacity / 10
+}
+
+// kept is what of the reserve must be in this bucket: all of it, unless there is
+// one that is shared.
+func (b *Budget) kept(lane Lane) int64 {
+	switch {
+	case lane != Refresh:
+		return 0
+	case b.sharing != nil:
+		return b.sharing.kept()
+	}
+	return b.bucket.capacity / 10
 }
 
 // nextGrant returns the lane whose turn it is, and how many tokens must be in
@@ -278,7 +347,7 @@ func (b *Budget) nextGrant() (lane Lane, tokens int64) {
 	if byShare {
 		return lane, 1
 	}
-	return lane, 1 + b.reserve(lane)
+	return lane, 1 + b.kept(lane)
 }
 
 // dispatch serves waiters as far as the tokens go, and sets the timer for the
@@ -300,7 +369,10 @@ func (b *Budget) dispatch(now int64) {
 // arm sets the one timer to when the next waiter can be served.
 func (b *Budget) arm(now int64) {
 	at := int64(never)
-	if !b.order.empty() {
+	if b.sharing != nil {
+		b.sharing.plan(now)
+	}
+	if !b.order.empty() && (b.sharing == nil || b.sharing.state == Fallback) {
 		_, tokens := b.nextGrant()
 		at = b.bucket.eta(tokens)
 		if tokens > b.bucket.capacity-b.bucket.held {

@@ -40,6 +40,95 @@
 // monotonic readings the bound holds when it is set back; each time it is set
 // ahead it can add one capacity.
 //
+// # Several replicas
+//
+// With a Lessor the replicas of a gateway lease their tokens from one bucket, and
+// the same inequality holds for the sends of all of them together. Let now
+//
+//	potential = level of the shared bucket
+//	          + leases: what the replicas hold of it, granted or not, and have not sent
+//	          + shares: level and held of those that pour by themselves
+//
+// Every step keeps it at C or below, and nothing raises it but time, by r·dt:
+//
+//	refill   raises the level by the flow below, and never lifts level + leases,
+//	         as the shared bucket knows them, above what is not set aside
+//	lease    moves tokens from the level to a lease:  the potential stays
+//	send     takes one out of a lease:                the potential falls by one
+//	return   moves tokens back, before they are void: the potential stays
+//	void     drops what a replica holds:              the potential falls
+//
+// So the sends of all replicas in any interval T are at most C + r·T. What makes
+// the steps true although messages are late, lost and doubled:
+//
+// What the shared bucket believes of a lease is never less than what is held. A
+// replica reports what it holds with each ask, as it is before the ask leaves, and
+// sends meanwhile only lower that; a report that comes late, or never, leaves the
+// belief too high, which only slows the refill. Asks are numbered, one is under way
+// at a time, and an ask overtaken by a later one is void, so that no report is
+// older than one settled before. An answer that was not heard leased tokens that
+// nobody holds: the next report drops them. Tokens to be returned leave the
+// replica's hands before the ask is sent, and are lost with it.
+//
+// A replica voids a lease by its own clock Life after it sent the last ask that was
+// answered; the shared bucket forgets it Life + Grace after it settled that ask, or
+// a later one, which is after it was sent. So a replica that was frozen, or lost
+// its link, has voided what it holds before the bucket counts on it; such a token
+// is lost, never doubled. A clock that also runs on while the machine sleeps is
+// asked, too. A permit is checked at its send; what a process does between that and
+// the wire, should it be frozen just there, counts as latency. An answer that took
+// longer than Timeout is not heeded. Grace is for clocks that do not run equally
+// fast.
+//
+// # Replicas that are cut off
+//
+// A replica that has not heard an answer for Fallback pours its own share by
+// itself: C/N and r/N, from nothing, N being LeaseTerms.Replicas. One that never
+// heard any sends nothing. For that the shared bucket sets shares aside: with g
+// replicas that may be pouring it keeps level + leases at C·(N-g)/N or below, and
+// pours r·(N-g)/N. Whose share is set aside, a ghost, is whoever is not known to
+// have heard an answer that was given within Detect, by the bucket's clock: an ask
+// says which answer was the last heard, and does not count by itself, since one
+// whose answers are lost will fall back although it asks. The share is set aside
+// before it is poured: a replica has heard nothing for Fallback at the earliest
+//
+//	Detect                  after the bucket gave the last answer it heard, less
+//	  + Timeout             because the answer may have been on its way so long,
+//	  + Life + Grace        and then leases of others that are beyond what is left
+//	                        have been recalled, or were not renewed and have ended
+//
+// which LeaseTerms.Validate demands to be below Fallback. A replica that returns
+// drops what it has poured when it hears the first answer, and only its next ask,
+// which says so, ends the setting aside; until then it is leased nothing. It stops
+// pouring Stop after it sent its last ask that was answered, and the bucket sets
+// its share aside until Forget, which is longer, after it settled its last one.
+//
+// No more than N replicas are alive at once, so the ghosts that matter are at most
+// N less those heard of. One that was killed, and is not missed yet, must not
+// count among these together with its successor: a replica counts once it has been
+// there for Detect, when its predecessor is missed. A replica that closes its
+// budget says goodbye, and is not missed at all. More than N replicas share the
+// bucket all the same, but more of them can then fall back than is set aside for: N
+// must count those of a rolling update.
+//
+// # A shared bucket that has lost its data
+//
+// is born empty. Nothing flows for Life + Grace, until all leases that it has
+// forgotten are void, and until Forget all replicas that it has not heard of count
+// as ghosts. A replica that claims tokens it knows nothing of has them recalled.
+//
+// Its clock is read as above: set back it adds nothing, and each time it is set
+// ahead it can add one capacity. Where its data go back to an earlier state, as
+// after a failover that lost writes, the first replica that has heard an answer the
+// bucket does not know shows that: it is emptied, and nothing flows for Life +
+// Grace. What was leased in the time that was lost can be leased once more until
+// then: at most one capacity.
+//
+// Charges for silent repetitions are reported with the next ask; the report is
+// repeated if its answer is lost, so one may be paid twice, never less than once.
+// Plans should be the same everywhere. While they are not, in a rolling update of
+// the configuration, the smallest capacity and rate of all who are remembered hold.
+//
 // # Lanes
 //
 // Waiters queue in four lanes. A token goes to the highest lane that waits, except
@@ -73,6 +162,10 @@
 // Whoever names no client is one client with all others who do not. A client is
 // remembered while it has somebody in the queue, and no longer.
 //
+// Lanes and clients are each replica's own. Among replicas whose callers wait, the
+// shared bucket gives equal parts, and what is asked for Refresh, or ahead of need,
+// it only gives from above the tenth of its capacity.
+//
 // The forecast that refuses a hopeless deadline plays exactly this order, lanes and
 // clients, from the queue of the moment. It is exact if nobody comes or goes;
 // newcomers of a higher lane, and other clients whom a caller with others of its own
@@ -85,4 +178,10 @@
 // the rate is halved (never below a tenth of the plan). Callers in the queue whose
 // deadline has thereby become hopeless are told at once. Each quiet window after
 // the pause gives a tenth of the planned rate back, up to the plan.
+//
+// With a Lessor all replicas pause and slow down, whichever was told: it says so
+// with its next ask, which leaves at once, and the others hear of it with theirs,
+// within a quarter of Renew if they hold leases and within Renew if not. Until then
+// they may send what they hold. One that cannot report pauses by itself, and
+// reports what is left of the pause when it can.
 package budget

@@ -26,6 +26,10 @@ type Stats struct {
 	// included; InWindow is the number in the window that ends now, and
 	// Remaining what the plan's share of the limit leaves above that.
 	WorstWindow, InWindow, Remaining int
+	// Sharing is what there is besides with a Lessor. Tokens and Rate are then
+	// those for all replicas, as last heard, or in its fallback this one's; the
+	// other numbers are of this replica alone.
+	Sharing SharingStats
 }
 
 // Stats returns the present numbers.
@@ -38,8 +42,12 @@ func (b *Budget) Stats() Stats {
 	for lane := range b.queues {
 		clients[lane] = len(b.queues[lane].clients)
 	}
+	var sharing SharingStats
+	if b.sharing != nil {
+		sharing = b.sharing.snapshot()
+	}
 	return Stats{
-		Tokens:      float64(b.bucket.level) / unit,
+		Tokens:      float64(b.tokens()) / unit,
 		Held:        int(b.bucket.held),
 		Rate:        b.currentRate(),
 		PlanRate:    float64(b.bucket.plan) / 1000,
@@ -52,7 +60,17 @@ func (b *Budget) Stats() Stats {
 		WorstWindow: b.window.worst,
 		InWindow:    inWindow,
 		Remaining:   b.plan.Limit - b.plan.OtherPrograms - inWindow,
+		Sharing:     sharing,
 	}
+}
+
+// tokens is what there is to be had, in units: in the bucket, and in the one that
+// is shared.
+func (b *Budget) tokens() int64 {
+	if b.sharing != nil {
+		return b.bucket.level + b.sharing.known()
+	}
+	return b.bucket.level
 }
 
 // Spare tells how full the bucket is, from 0 to 1, and how long a token takes to
@@ -62,8 +80,12 @@ func (b *Budget) Spare() (filled float64, perToken time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.settle()
-	filled = float64(max(b.bucket.level, 0)) / float64(b.bucket.capacity*unit)
-	return filled, time.Duration(ceilDiv(unit, b.bucket.rate))
+	filled = float64(max(b.tokens(), 0)) / float64(b.bucket.capacity*unit)
+	rate := b.bucket.rate
+	if b.sharing != nil && b.sharing.state == Shared {
+		rate = max(b.sharing.last.Flow/int64(max(b.sharing.last.Wanting, 1)), 1)
+	}
+	return filled, time.Duration(ceilDiv(unit, rate))
 }
 
 // currentRate is the refill in tokens per second.

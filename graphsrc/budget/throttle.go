@@ -54,6 +54,9 @@ func (b *Budget) throttle(retryAfter time.Duration, stated bool, sentAt int64) {
 	}
 	b.dropHeld()
 	b.bucket.shut(now + int64(pause))
+	if b.sharing != nil {
+		b.sharing.throttled(now, int64(pause), sentAt)
+	}
 	b.refuseHopeless(now)
 	b.arm(now)
 	rate, left := b.currentRate(), time.Duration(b.bucket.pausedUntil-now)
@@ -90,7 +93,7 @@ func (b *Budget) refuseOnce(now int64) (refused bool) {
 		if !byShare {
 			tokens += b.reserve(lane)
 		}
-		if at := b.bucket.eta(tokens); at >= p.deadline {
+		if at := b.eta(tokens); at >= p.deadline {
 			walks[lane].skip()
 			b.refuse(p, exhausted(lane, at-now))
 			o.waiting[lane]--

@@ -13,6 +13,9 @@ type options struct {
 	aof      bool
 	cluster  bool
 	lines    []string
+
+	replicated bool
+	sentinel   []string // the lines of a sentinel, which has no others
 }
 
 type user struct{ name, password, rules string }
@@ -60,6 +63,9 @@ func clustered() Option {
 
 // config is the redis.conf of s on its ports.
 func (s *Server) config() string {
+	if s.o.sentinel != nil {
+		return s.sentinelConfig()
+	}
 	lines := []string{
 		"bind 127.0.0.1",
 		fmt.Sprint("port ", s.port),
@@ -67,7 +73,7 @@ func (s *Server) config() string {
 		`save ""`,
 		"dir " + s.dir,
 		// A user of this package's own, whatever the test does to the others.
-		fmt.Sprintf("user %s on >%s ~* &* +@all", adminName, s.adminPassword),
+		adminUser(),
 	}
 	if s.o.aof {
 		lines = append(lines, "appendonly yes", "appendfsync always")
@@ -84,6 +90,9 @@ func (s *Server) config() string {
 			"tls-cert-file "+s.Files.Certificate, "tls-key-file "+s.Files.Key, "tls-ca-cert-file "+s.Files.CA,
 		)
 	}
+	if s.o.replicated {
+		lines = append(lines, "masteruser "+adminName, "masterauth "+adminPassword, "repl-diskless-sync-delay 0")
+	}
 	if s.o.cluster {
 		lines = append(
 			lines, "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 2000",
@@ -92,6 +101,8 @@ func (s *Server) config() string {
 	}
 	return strings.Join(append(lines, s.o.lines...), "\n") + "\n"
 }
+
+func adminUser() string { return fmt.Sprintf("user %s on >%s ~* &* +@all", adminName, adminPassword) }
 
 // TLSConfig trusts the server's authority. It is nil for a server without TLS.
 func (s *Server) TLSConfig() *tls.Config {

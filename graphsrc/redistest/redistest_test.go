@@ -116,6 +116,19 @@ func TestAClusterServesEverySlotAndTakesAMemberBack(t *testing.T) {
 	}
 }
 
+func TestASentinelMakesTheReplicaTheMaster(t *testing.T) {
+	t.Parallel()
+	s := redistest.StartSentinel(t)
+	c := s.Client(t)
+	set(t, c, "key", "value")
+	copies, err := c.Do(t.Context(), c.B().Wait().Numreplicas(1).Timeout(5000).Build()).AsInt64()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, copies)
+	s.Servers[0].Kill()
+	s.AwaitMaster(t, s.Servers[1])
+	require.Eventually(t, func() bool { value, err := get(t, c, "key"); return err == nil && value == "value" }, 10*time.Second, 10*time.Millisecond)
+}
+
 func set(t *testing.T, c rueidis.Client, key, value string) {
 	t.Helper()
 	require.NoError(t, c.Do(t.Context(), c.B().Set().Key(key).Value(value).Build()).Error())

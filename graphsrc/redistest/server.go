@@ -2,7 +2,6 @@ package redistest
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -18,7 +17,10 @@ import (
 )
 
 const (
-	adminName = "redistest"
+	// adminName is a user that every server has, for this package and for the
+	// servers among one another.
+	adminName     = "redistest"
+	adminPassword = "redistest"
 	// attempts bounds how often a server is started on another port after it
 	// ended early, and patience how long it may take until it answers.
 	attempts = 10
@@ -37,7 +39,6 @@ type Server struct {
 	o             options
 	dir           string
 	port, tlsPort int
-	adminPassword string
 
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when cmd has ended
@@ -53,7 +54,7 @@ func Start(tb testing.TB, o ...Option) *Server {
 	var err error
 	for range attempts {
 		s.port, s.tlsPort = freePort(tb), freePort(tb)
-		if err = s.start("redis-server", filepath.Join(s.dir, "redis.conf")); !errors.Is(err, errEnded) {
+		if err = s.start(); !errors.Is(err, errEnded) {
 			break
 		}
 	}
@@ -69,7 +70,7 @@ func prepare(tb testing.TB, o ...Option) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		tb.Fatal("redistest: redis-server is not installed: it is in the Debian package redis-server, which `make test` installs")
 	}
-	s := &Server{tb: tb, dir: tb.TempDir(), adminPassword: rand.Text()}
+	s := &Server{tb: tb, dir: tb.TempDir()}
 	for _, f := range o {
 		f(&s.o)
 	}
@@ -118,7 +119,7 @@ func (s *Server) Restart() {
 	s.Kill()
 	var err error
 	for range attempts {
-		if err = s.start("redis-server", filepath.Join(s.dir, "redis.conf")); !errors.Is(err, errEnded) {
+		if err = s.start(); !errors.Is(err, errEnded) {
 			break
 		}
 	}
@@ -144,21 +145,26 @@ func (s *Server) Thaw() {
 	}
 }
 
-// start runs the command until it answers.
-func (s *Server) start(arguments ...string) error {
-	if err := os.WriteFile(arguments[1], []byte(s.config()), 0o600); err != nil {
+// start runs a process until it answers.
+func (s *Server) start() error {
+	conf := filepath.Join(s.dir, "redis.conf")
+	if err := os.WriteFile(conf, []byte(s.config()), 0o600); err != nil {
 		return err
 	}
-	return s.run(arguments...)
+	arguments := []string{conf}
+	if s.o.sentinel != nil {
+		arguments = append(arguments, "--sentinel")
+	}
+	return s.run(arguments)
 }
 
-func (s *Server) run(arguments ...string) error {
+func (s *Server) run(arguments []string) error {
 	log, err := os.Create(filepath.Join(s.dir, "redis.log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(arguments[0], arguments[1:]...)
+	cmd := exec.Command("redis-server", arguments...)
 	cmd.Stdout, cmd.Stderr = log, log
 	endWithParent(cmd)
 	if err := cmd.Start(); err != nil {
@@ -214,7 +220,7 @@ func (s *Server) answers() error {
 // admin runs f with a client that may do everything to this one server.
 func (s *Server) admin(f func(context.Context, rueidis.Client) error) error {
 	c, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{s.Addr()}, Username: adminName, Password: s.adminPassword,
+		InitAddress: []string{s.Addr()}, Username: adminName, Password: adminPassword,
 		ForceSingleClient: true, DisableCache: true, DisableRetry: true,
 	})
 	if err != nil {

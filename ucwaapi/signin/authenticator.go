@@ -229,7 +229,7 @@ func (a *Authenticator) PhotoCookie(id Identity) string {
 }
 
 // AuthenticatePhoto returns who was given the value of a cookie. The error is
-// ErrInvalid or ErrExpired.
+// ErrInvalid or ErrExpired, or wraps ErrUnavailable.
 func (a *Authenticator) AuthenticatePhoto(value string) (Identity, error) {
 	if a.photos == nil {
 		return Identity{}, ErrInvalid
@@ -257,6 +257,8 @@ func (a *Authenticator) verifyTicket(ticket string) (Identity, error) {
 	switch {
 	case err == nil:
 		return id, nil
+	case errors.Is(err, ErrUnavailable):
+		return Identity{}, err
 	case errors.Is(err, ErrExpired):
 		return Identity{}, ErrInvalidToken{Diagnostics{codeExpiredTicket, "The web ticket has expired."}, ResultExpired}
 	default:

@@ -12,6 +12,7 @@ import (
 	"hash"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -26,6 +27,8 @@ var (
 	// ErrExpired says that the ticket is genuine but its time is over.
 	ErrExpired = errors.New("the web ticket has expired")
 )
+
+var errNoKey = fmt.Errorf("%w: the key of web tickets is not known yet", ErrUnavailable)
 
 // DefaultTicketLifetime is the lifetime of a user's ticket on the servers that
 // the protocol comes from: eight hours.
@@ -75,10 +78,16 @@ const minKeyLen = 32
 // Tickets issues and verifies web tickets. It keeps no state per ticket: any
 // process with the same keys accepts it. Safe for use by several goroutines.
 type Tickets struct {
+	purpose  string
 	lifetime time.Duration
 	clk      clock.Clock
-	keys     []ticketKey
-	scratch  sync.Pool // of *ticketScratch
+	ring     atomic.Pointer[keyring] // nil until the keys are known
+}
+
+// keyring is the keys that are in use: the first signs, all verify.
+type keyring struct {
+	keys    []ticketKey
+	scratch sync.Pool // of *ticketScratch
 }
 
 type ticketKey struct {
@@ -89,7 +98,7 @@ type ticketKey struct {
 // ticketScratch is what one check needs. It is pooled because setting up the
 // keyed hash costs more than using it.
 type ticketScratch struct {
-	macs []hash.Hash // one per key, in the order of Tickets.keys
+	macs []hash.Hash // one per key, in the order of keyring.keys
 	text [maxTextLen]byte
 	raw  [maxRawLen]byte
 	sum  [macLen]byte
@@ -101,50 +110,83 @@ type ticketScratch struct {
 // randomness. With no key one is generated; its tickets end with the process.
 // A lifetime of zero means DefaultTicketLifetime; less than a second is an error.
 func NewTickets(keys [][]byte, lifetime time.Duration, clk clock.Clock) (*Tickets, error) {
-	return newTicketsFor("ucwagate web ticket 1", keys, lifetime, clk)
+	return newTicketsFor(webPurpose, keys, lifetime, clk)
 }
 
 // NewPhotoTickets returns Tickets that stand for a token in a cookie, from the
 // same keys: they open nothing else, and no web ticket passes for one.
 func NewPhotoTickets(keys [][]byte, clk clock.Clock) (*Tickets, error) {
-	return newTicketsFor("ucwagate photo cookie 1", keys, 0, clk)
+	return newTicketsFor(photoPurpose, keys, 0, clk)
 }
 
-func newTicketsFor(purpose string, keys [][]byte, lifetime time.Duration, clk clock.Clock) (*Tickets, error) {
+// NewLateTickets returns Tickets of both kinds whose keys are not known yet: until
+// Learn has been told them none is issued, and verifying fails with ErrUnavailable.
+func NewLateTickets(lifetime time.Duration, clk clock.Clock) (web, photos *Tickets, err error) {
+	if web, err = lateTicketsFor(webPurpose, lifetime, clk); err != nil {
+		return nil, nil, err
+	}
+	photos, err = lateTicketsFor(photoPurpose, 0, clk)
+	return web, photos, err
+}
+
+const (
+	webPurpose   = "ucwagate web ticket 1"
+	photoPurpose = "ucwagate photo cookie 1"
+)
+
+func lateTicketsFor(purpose string, lifetime time.Duration, clk clock.Clock) (*Tickets, error) {
 	if lifetime == 0 {
 		lifetime = DefaultTicketLifetime
 	}
 	if lifetime < time.Second {
 		return nil, fmt.Errorf("ticket lifetime %v: less than a second", lifetime)
 	}
-	if len(keys) > 2 {
-		return nil, fmt.Errorf("%d ticket keys: at most two are accepted, the new one and the old one", len(keys))
+	if clk == nil {
+		clk = clock.System()
+	}
+	return &Tickets{purpose: purpose, lifetime: lifetime, clk: clk}, nil
+}
+
+func newTicketsFor(purpose string, keys [][]byte, lifetime time.Duration, clk clock.Clock) (*Tickets, error) {
+	t, err := lateTicketsFor(purpose, lifetime, clk)
+	if err != nil {
+		return nil, err
 	}
 	if len(keys) == 0 {
 		key := make([]byte, minKeyLen)
 		rand.Read(key) // never fails: the runtime ends the process instead
 		keys = [][]byte{key}
 	}
-	if clk == nil {
-		clk = clock.System()
+	return t, t.Learn(keys)
+}
+
+// Learn puts one or two keys in the place of those before: the first signs, both
+// verify. It changes nothing where it returns an error.
+func (t *Tickets) Learn(keys [][]byte) error {
+	if len(keys) < 1 || len(keys) > 2 {
+		return fmt.Errorf("%d ticket keys: at most two are accepted, the new one and the old one", len(keys))
 	}
-	t := &Tickets{lifetime: lifetime, clk: clk}
+	ring := &keyring{}
 	for i, key := range keys {
 		if len(key) < minKeyLen {
-			return nil, fmt.Errorf("ticket key %d: %d bytes, at least %d are needed", i+1, len(key), minKeyLen)
+			return fmt.Errorf("ticket key %d: %d bytes, at least %d are needed", i+1, len(key), minKeyLen)
 		}
-		k, err := deriveTicketKey(purpose, key)
+		k, err := deriveTicketKey(t.purpose, key)
 		if err != nil {
-			return nil, fmt.Errorf("ticket key %d: %w", i+1, err)
+			return fmt.Errorf("ticket key %d: %w", i+1, err)
 		}
-		if i > 0 && k.id == t.keys[0].id {
-			return nil, errors.New("ticket key 2: the same as ticket key 1")
+		if i > 0 && k.id == ring.keys[0].id {
+			return errors.New("ticket key 2: the same as ticket key 1")
 		}
-		t.keys = append(t.keys, k)
+		ring.keys = append(ring.keys, k)
 	}
-	t.scratch.New = t.newScratch
-	return t, nil
+	ring.scratch.New = ring.newScratch
+	t.ring.Store(ring)
+	return nil
 }
+
+// known reports whether there are keys.
+func (t *Tickets) known() bool { return t.ring.Load() != nil }
 
 // deriveTicketKey keeps the configured key apart from its use, so that the
 // same key may serve another purpose under another label. The id is derived
@@ -159,9 +201,9 @@ func deriveTicketKey(purpose string, key []byte) (ticketKey, error) {
 	return k, nil
 }
 
-func (t *Tickets) newScratch() any {
+func (r *keyring) newScratch() any {
 	s := &ticketScratch{}
-	for _, k := range t.keys {
+	for _, k := range r.keys {
 		s.macs = append(s.macs, hmac.New(sha256.New, k.secret))
 	}
 	return s
@@ -169,23 +211,23 @@ func (t *Tickets) newScratch() any {
 
 // Issue returns a new ticket for id and how long it lives, in whole seconds:
 // the lifetime, or less where id.Expires comes earlier. For an identity that
-// can have no ticket — no valid address, overlong ids, or its time over — it
-// returns an empty ticket and zero.
+// can have no ticket — no valid address, overlong ids, or its time over — and
+// while no key is known it returns an empty ticket and zero.
 func (t *Tickets) Issue(id Identity) (ticket string, expiresIn time.Duration) {
-	now := t.clk.Now()
+	ring, now := t.ring.Load(), t.clk.Now()
 	expiresIn = t.lifetime
 	if !id.Expires.IsZero() {
 		expiresIn = min(expiresIn, id.Expires.Sub(now))
 	}
 	expiresIn = expiresIn.Truncate(time.Second)
 	address, err := parseAddress(id.Address)
-	if err != nil || expiresIn <= 0 ||
+	if ring == nil || err != nil || expiresIn <= 0 ||
 		len(id.ObjectID) > maxIDLen || len(id.TenantID) > maxIDLen || len(id.Method) > maxMethodLen {
 		return "", 0
 	}
 	raw := make([]byte, 0, maxRawLen)
 	raw = append(raw, ticketVersion[:]...)
-	raw = append(raw, t.keys[0].id[:]...)
+	raw = append(raw, ring.keys[0].id[:]...)
 	raw = binary.BigEndian.AppendUint64(raw, uint64(now.Add(expiresIn).Unix()))
 	var random [8]byte
 	rand.Read(random[:])
@@ -194,23 +236,28 @@ func (t *Tickets) Issue(id Identity) (ticket string, expiresIn time.Duration) {
 		raw = append(raw, byte(len(field)))
 		raw = append(raw, field...)
 	}
-	s := t.scratch.Get().(*ticketScratch)
-	defer t.scratch.Put(s)
+	s := ring.scratch.Get().(*ticketScratch)
+	defer ring.scratch.Put(s)
 	s.macs[0].Reset()
 	s.macs[0].Write(raw)
 	return ticketPrefix + ticketEncoding.EncodeToString(s.macs[0].Sum(raw)), expiresIn
 }
 
 // Verify returns the identity for which the ticket was issued, with Expires
-// set to the end of the ticket. The error is ErrInvalid or ErrExpired.
+// set to the end of the ticket. The error is ErrInvalid or ErrExpired, or wraps
+// ErrUnavailable while no key is known.
 func (t *Tickets) Verify(ticket string) (Identity, error) {
+	ring := t.ring.Load()
+	if ring == nil {
+		return Identity{}, errNoKey
+	}
 	text, ok := strings.CutPrefix(ticket, ticketPrefix)
 	if !ok || len(text) > maxTextLen {
 		return Identity{}, ErrInvalid
 	}
-	s := t.scratch.Get().(*ticketScratch)
-	defer t.scratch.Put(s)
-	claims, ok := t.open(s, text)
+	s := ring.scratch.Get().(*ticketScratch)
+	defer ring.scratch.Put(s)
+	claims, ok := ring.open(s, text)
 	if !ok {
 		return Identity{}, ErrInvalid
 	}
@@ -228,7 +275,7 @@ func (t *Tickets) Verify(ticket string) (Identity, error) {
 
 // open decodes the text of a ticket into s and returns what its MAC covers,
 // once the MAC is seen to be right.
-func (t *Tickets) open(s *ticketScratch, text string) ([]byte, bool) {
+func (r *keyring) open(s *ticketScratch, text string) ([]byte, bool) {
 	src := s.text[:copy(s.text[:], text)]
 	n, err := ticketEncoding.Decode(s.raw[:], src)
 	// The decoder skips line breaks; a ticket has none.
@@ -239,7 +286,7 @@ func (t *Tickets) open(s *ticketScratch, text string) ([]byte, bool) {
 	if [versionLen]byte(claims) != ticketVersion {
 		return nil, false
 	}
-	for i, k := range t.keys {
+	for i, k := range r.keys {
 		if k.id != [keyIDLen]byte(claims[versionLen:]) {
 			continue
 		}

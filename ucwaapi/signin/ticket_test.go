@@ -3,6 +3,8 @@ package signin
 import (
 	"bytes"
 	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -103,6 +105,40 @@ func TestTicketKeyRotation(t *testing.T) {
 			require.ErrorIs(t, err, c.want)
 		})
 	}
+}
+
+func TestTicketsWaitForTheirKey(t *testing.T) {
+	web, photos, err := NewLateTickets(time.Hour, nil)
+	require.NoError(t, err)
+	require.Error(t, web.Learn(nil))
+	sooner := newTickets(t, 0, testKey(1))
+	ticket, _ := sooner.Issue(ana)
+	a := newAuthenticator(t, Options{Tickets: web, Photos: photos, Passwords: &source{answer: always(nil), slots: 1}})
+	with := func() (Identity, error) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", "Bearer "+ticket)
+		return a.Authenticate(r)
+	}
+	_, err = with()
+	require.ErrorIs(t, err, ErrUnavailable, "it may be good")
+	_, err = a.AuthenticatePhoto("AAEB")
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.Empty(t, a.PhotoCookie(ana))
+	w := post(a.TokenService(gatewayBase), "192.0.2.1", "ana@contoso.test", "p")
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Equal(t, "5", w.Header().Get("Retry-After"))
+
+	require.NoError(t, web.Learn([][]byte{testKey(1)}))
+	require.NoError(t, photos.Learn([][]byte{testKey(1)}))
+	_, err = with()
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, post(a.TokenService(gatewayBase), "192.0.2.1", "ana@contoso.test", "p").Code)
+	id, err := a.AuthenticatePhoto(a.PhotoCookie(ana))
+	require.NoError(t, err)
+	require.Equal(t, ana.Address, id.Address)
+
+	_, _, err = NewLateTickets(time.Millisecond, nil)
+	require.ErrorContains(t, err, "less than a second")
 }
 
 func TestNewTicketsRefuses(t *testing.T) {

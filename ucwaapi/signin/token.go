@@ -198,6 +198,14 @@ func (a *Authenticator) give(r *http.Request, log *slog.Logger, id Identity) (to
 	if err := a.permit(id); err != nil {
 		return a.refuseGrant(r, log, id, err)
 	}
+	if !a.tickets.known() {
+		a.events.tell(r, id.Method, ResultUnavailable, id)
+		a.logOutage(r.Context(), "web tickets cannot be given", errNoKey)
+		return tokenResponse{}, &tokenFailure{
+			status: http.StatusServiceUnavailable, code: oauthServerError, retryAfter: UnavailableRetryAfter,
+			diag: Diagnostics{codeNoToken, "Web tickets cannot be given at the moment; try again later."},
+		}
+	}
 	ticket, expiresIn := a.tickets.Issue(id)
 	if ticket == "" {
 		log.ErrorContext(r.Context(), "sign-in", "result", "no ticket can be issued for the account")

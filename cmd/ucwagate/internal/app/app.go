@@ -22,9 +22,10 @@ import (
 	"ucwagate/cmd/ucwagate/internal/metrics"
 	"ucwagate/cmd/ucwagate/internal/observe"
 	"ucwagate/cmd/ucwagate/internal/ops"
+	"ucwagate/cmd/ucwagate/internal/redisconn"
+	"ucwagate/cmd/ucwagate/internal/ticketkey"
 	"ucwagate/gateway"
 	"ucwagate/gateway/contactfile"
-	"ucwagate/gateway/memory"
 	"ucwagate/gateway/session"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/mapping"
@@ -52,6 +53,8 @@ type App struct {
 	requests  *observe.Requests // nil where nothing is recorded of them
 	graceEnds time.Time         // zero until the listener is stopped
 
+	redis        *redisconn.Client // nil: no Redis
+	ticketKey    *ticketkey.Keeper // nil: the key is configured, or of this process
 	metrics      *metrics.Metrics
 	problems     *ops.Errors
 	policy       *policy.Policy
@@ -68,11 +71,13 @@ type cleanup struct {
 	run  func(context.Context) error
 }
 
-// New builds everything a valid configuration asks for and contacts nobody.
+// New builds everything a valid configuration asks for and contacts nobody but
+// Redis, which it does not wait for.
 func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 	a := &App{cfg: cfg, log: log, clock: clock.System(), served: make(chan error, 2)}
 	a.metrics = metrics.New(metrics.Options{
-		Build: build(), SignInMethods: signin.Methods(), SignInResults: signInResults(), LimitReasons: limitReasons(), Logger: log, Clock: a.clock,
+		Build: build(), SignInMethods: signin.Methods(), SignInResults: signInResults(), LimitReasons: limitReasons(),
+		RedisOperations: redisconn.Operations(), RedisResults: redisconn.Results(), Logger: log, Clock: a.clock,
 	})
 	a.problems = ops.NewErrors(a.clock)
 	defer func() {
@@ -81,6 +86,9 @@ func New(cfg config.Config, log *slog.Logger) (_ *App, err error) {
 		}
 	}()
 	if err = a.openTracing(); err != nil {
+		return nil, err
+	}
+	if err = a.openRedis(); err != nil {
 		return nil, err
 	}
 	a.clientAddress = ucwaapi.ClientAddress(cfg.Server.TrustedProxies)
@@ -233,13 +241,10 @@ func (a *App) onStop(name string, run func(context.Context) error) {
 }
 
 func (a *App) gateway() (*gateway.Gateway, error) {
-	store, err := memory.New(memory.Options{
-		Clock: a.clock, Session: a.sessionLimits(), Idle: a.cfg.Applications.Idle, Tombstone: a.cfg.Applications.Tombstone, Max: a.cfg.Applications.Max,
-	})
+	store, err := a.openStore()
 	if err != nil {
-		return nil, fmt.Errorf("building the store: %w", err)
+		return nil, err
 	}
-	a.onStop("store", func(context.Context) error { store.Close(); return nil })
 	o := gateway.Options{
 		Store: store, Clock: a.clock, Logger: a.log,
 		Translation: mapping.Options{
@@ -278,7 +283,12 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		o.Contacts.Pinned = pinned.of
 	}
 	for _, tc := range a.cfg.Tenants {
-		t, err := NewTenant(a.cfg, tc, a.clock, a.log.With("tenant", tc.Name), a.observe(tc.Name))
+		log := a.log.With("tenant", tc.Name)
+		common, err := a.common(tc, log)
+		if err != nil {
+			return nil, fmt.Errorf("tenant %s: %w", tc.Name, err)
+		}
+		t, err := NewTenant(a.cfg, tc, a.clock, log, a.observe(tc.Name), common)
 		if err != nil {
 			return nil, fmt.Errorf("tenant %s: %w", tc.Name, err)
 		}

@@ -28,6 +28,9 @@ func (a *App) internal() error {
 	}
 	for _, t := range a.tenants {
 		counted := metrics.Tenant{Name: t.Name, Budget: t.Budget, Units: t.Units, Source: t.Source}
+		if a.redis != nil {
+			counted.Leads = t.Source.Leads
+		}
 		shown := ops.Parts{Budget: t.Budget, Source: t.Source}
 		if t.notifications != nil {
 			counted.Coverage, counted.Notifications = coverage{t}, received{t}
@@ -38,6 +41,10 @@ func (a *App) internal() error {
 		}
 		o.Tenants = append(o.Tenants, ops.NamedTenant{Name: t.Name, Tenant: ops.TenantOf(shown)})
 		o.Components = append(o.Components, ops.Component{Name: "Microsoft Graph, tenant " + t.Name, Check: a.reachable(t)})
+	}
+	o.Components = append(o.Components, a.redisComponent()...)
+	if a.redis != nil {
+		a.metrics.SetRedis(func() bool { return a.redis.State().Err == nil })
 	}
 	a.metrics.SetGateway(watchedGateway{a.domain})
 	var err error

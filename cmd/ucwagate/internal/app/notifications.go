@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"ucwagate/cmd/ucwagate/internal/config"
+	"ucwagate/cmd/ucwagate/internal/hookrelay"
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/graphsrc/cover"
@@ -35,22 +37,28 @@ type notifications struct {
 	clock    clock.Clock
 	log      *slog.Logger
 
+	shared   graphsrc.Shared  // nil: there are no other replicas
+	relay    *hookrelay.Relay // to the one that leads; nil: there is none
 	running  atomic.Pointer[runningNotifications]
+	stop     context.CancelFunc // of following; nil if there is nobody to follow
+	done     sync.WaitGroup
 	cleanups []func()
 }
 
 type runningNotifications struct {
 	receiver *notify.Receiver
 	manager  *cover.Manager
+	ended    context.Context // ends with it
+	end      context.CancelFunc
 }
 
 // newNotifications returns nil if the tenant has no helper accounts. graph names
 // tenant and cloud.
-func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, clk clock.Clock, log *slog.Logger, observe Observe) (_ *notifications, err error) {
+func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, source *graphsrc.Source, common Common, clk clock.Clock, log *slog.Logger, observe Observe) (_ *notifications, err error) {
 	if len(t.Notifications.Helpers) == 0 {
 		return nil, nil
 	}
-	n := &notifications{url: cfg.HookURL(t), source: source, tenantID: t.TenantID, clock: clk, log: log}
+	n := &notifications{url: cfg.HookURL(t), source: source, shared: common.Shared, relay: common.Relay, tenantID: t.TenantID, clock: clk, log: log}
 	defer func() {
 		if err != nil {
 			n.close()
@@ -98,8 +106,62 @@ func accountName(taken []cover.Account, file string) string {
 	return name
 }
 
-// start subscribes in the background. The listener may open a little later.
+// start subscribes in the background, with other replicas whenever this one leads.
+// The listener may open a little later.
 func (n *notifications) start() error {
+	if n.shared == nil {
+		return n.begin()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	n.done.Go(func() { n.follow(ctx) })
+	n.done.Go(func() { n.serveOthers(ctx) })
+	return nil
+}
+
+// follow lets the one who leads subscribe, and nobody else: an account has one
+// subscription. While it is not known who leads everything stays as it is.
+func (n *notifications) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		role, running := n.shared.Role(), n.running.Load() != nil
+		switch {
+		case role == graphsrc.Leading && !running:
+			if err := n.begin(); err != nil {
+				n.log.ErrorContext(ctx, "changes are not subscribed to", "error", err)
+			}
+		case role == graphsrc.Following && running:
+			n.end()
+		}
+		n.pause(ctx)
+	}
+}
+
+// serveOthers answers what other replicas receive, while this one has subscribed.
+func (n *notifications) serveOthers(ctx context.Context) {
+	for ctx.Err() == nil {
+		if r := n.running.Load(); r != nil {
+			serving, stop := context.WithCancel(ctx)
+			ended := context.AfterFunc(r.ended, stop)
+			n.relay.Serve(serving, r.receiver)
+			ended()
+			stop()
+		}
+		n.pause(ctx)
+	}
+}
+
+func (n *notifications) pause(ctx context.Context) {
+	over := make(chan struct{})
+	t := n.clock.AfterFunc(time.Second, func() { close(over) })
+	defer t.Stop()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// begin subscribes.
+func (n *notifications) begin() error {
 	m, err := cover.New(cover.Options{
 		People: n.source, Keys: currentKey{n.keys}, Accounts: n.accounts,
 		NotificationURL: n.url, LifecycleURL: n.url, Endpoint: n, Clock: n.clock, Logger: n.log,
@@ -116,16 +178,28 @@ func (n *notifications) start() error {
 		m.Close()
 		return fmt.Errorf("receiving notifications: %w", err)
 	}
-	n.running.Store(&runningNotifications{r, m})
+	ended, end := context.WithCancel(context.Background())
+	n.running.Store(&runningNotifications{r, m, ended, end})
 	return nil
 }
 
-// close ends the subscriptions, and then what received their notifications.
-func (n *notifications) close() {
+// end ends the subscriptions, and then what received their notifications.
+func (n *notifications) end() {
 	if r := n.running.Load(); r != nil {
+		n.source.OnMissed(func(string) {})
+		r.end()
 		r.manager.Close()
 		r.receiver.Close()
+		n.running.Store(nil)
 	}
+}
+
+func (n *notifications) close() {
+	if n.stop != nil {
+		n.stop()
+		n.done.Wait()
+	}
+	n.end()
 	// At once: an account waits for a rotation of its token under way.
 	var all sync.WaitGroup
 	for _, end := range n.cleanups {
@@ -150,7 +224,7 @@ const deliveryTime = 3 * time.Second
 // ServeHTTP is what Graph delivers to.
 func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	running := n.running.Load()
-	if running == nil {
+	if running == nil && n.relay == nil {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "not started yet", http.StatusServiceUnavailable)
 		return
@@ -159,6 +233,10 @@ func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := c.SetReadDeadline(time.Now().Add(deliveryTime)); err == nil {
 		defer func() { _ = c.SetReadDeadline(time.Time{}) }()
 	} else if !errors.Is(err, http.ErrNotSupported) {
+		return
+	}
+	if running == nil {
+		n.relay.ServeHTTP(w, r)
 		return
 	}
 	running.receiver.ServeHTTP(w, r)

@@ -34,11 +34,8 @@ func (a *App) signIn() (*signin.Authenticator, error) {
 	if len(keys) > 0 {
 		o.PseudonymKey = keys[0]
 	}
-	if o.Tickets, err = signin.NewTickets(keys, c.TicketLifetime, a.clock); err != nil {
-		return nil, fmt.Errorf("building web tickets: %w", err)
-	}
-	if o.Photos, err = signin.NewPhotoTickets(keys, a.clock); err != nil {
-		return nil, fmt.Errorf("building cookies for photos: %w", err)
+	if o.Tickets, o.Photos, err = a.tickets(keys); err != nil {
+		return nil, err
 	}
 	if o.Passwords, err = a.passwords(); err != nil {
 		return nil, err

@@ -33,8 +33,9 @@ type Tenant struct {
 type Observe func(next http.RoundTripper) http.RoundTripper
 
 // NewTenant builds the budget, the resource units, the client and the source of
-// a tenant. It contacts nobody. observe may be nil.
-func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Logger, observe Observe) (*Tenant, error) {
+// a tenant. It contacts nobody, except for what the budget has in common with
+// other replicas. observe may be nil.
+func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Logger, observe Observe, common Common) (*Tenant, error) {
 	if observe == nil {
 		observe = func(next http.RoundTripper) http.RoundTripper { return next }
 	}
@@ -43,7 +44,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 			Limit: t.Budget.Limit, Window: t.Budget.Window, OtherPrograms: t.Budget.OtherPrograms,
 			Capacity: t.Budget.Capacity, Rate: t.Budget.Rate,
 		},
-		Clock: clk, Logger: log,
+		Clock: clk, Logger: log, Lessor: common.Lessor,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building the budget: %w", err)
@@ -78,7 +79,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		kept = syncfile.New(cfg.Directory.StateFile + "." + t.Name)
 	}
 	source, err := graphsrc.New(graphsrc.Options{
-		Graph: graph, Budget: b, Clock: clk, Logger: log,
+		Graph: graph, Budget: b, Clock: clk, Logger: log, Shared: common.Shared,
 		RefreshRate: t.Budget.Rate * cfg.Presence.RefreshShare, WatchCeiling: cfg.Presence.RefreshCeiling,
 		Fresh: cfg.Presence.Refresh, Stale: cfg.Presence.Staleness, CacheSize: cfg.Presence.CacheSize,
 		SafetyNet:   max(t.Notifications.SafetyNet, cfg.Presence.Refresh),
@@ -96,7 +97,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		return nil, fmt.Errorf("building the source: %w", err)
 	}
 	tenant := &Tenant{Name: t.Name, Budget: b, Units: u, Graph: graph, Source: source}
-	if tenant.notifications, err = newNotifications(cfg, t, where, source, clk, log, observe); err != nil {
+	if tenant.notifications, err = newNotifications(cfg, t, where, source, common, clk, log, observe); err != nil {
 		tenant.Close()
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	Subscriptions Subscriptions `key:"subscriptions" doc:"Presence subscriptions and the event channel."`
 	Applications  Applications  `key:"applications" doc:"How many UCWA applications there may be, and how long they live."`
 	Limits        Limits        `key:"limits" doc:"What one client, or all together, can make the gateway do and hold (docs/limits.md). 0 is no bound where it may be set."`
+	Redis         Redis         `key:"redis" doc:"The Redis that several replicas share (docs/scaling.md): applications and their events, the budget, presence that was read, the key of web tickets. Redis 6.2 or later, or Valkey. A single replica needs none."`
 	Log           Log           `key:"log" doc:"What is written to standard error (docs/operations.md)."`
 	Tracing       Tracing       `key:"tracing" doc:"OpenTelemetry traces of clients' requests and of requests to Graph (docs/operations.md). Off without an endpoint."`
 }

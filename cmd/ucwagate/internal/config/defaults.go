@@ -95,6 +95,7 @@ func Default() Config {
 			Max:       100_000,
 		},
 		Limits:  defaultLimits(),
+		Redis:   Redis{Prefix: "ucwagate", Timeout: time.Second},
 		Log:     Log{Level: LogInfo, Format: LogJSON, Access: AccessOff},
 		Tracing: Tracing{SampleRatio: 0.1, ServiceName: "ucwagate"},
 	}

@@ -26,6 +26,7 @@ var formats = map[string]func(string) (string, error){
 	"authority": readAuthority,
 	"hook":      readHook,
 
+	"endpoint":          readEndpoint,
 	"listen_or_socket":  readListenOrSocket,
 	"callback":          readCallback,
 	"collector":         readCollector,

@@ -36,6 +36,7 @@ func (r *rules) check() {
 	r.checkPresence()
 	r.readable("contacts.pinned_file", r.config.Contacts.PinnedFile)
 	r.checkListFile()
+	r.checkRedis()
 	r.checkObservation()
 	if a := r.config.Applications; r.ok("applications.max", "applications.per_user") && a.Max < a.PerUser {
 		r.wrong("applications.max", "must not be below applications.per_user (%d)", a.PerUser)

@@ -85,18 +85,24 @@ func decodeBase64(text string) ([]byte, bool) {
 // around the content of the file is not part of it. It returns the empty text
 // where neither is set.
 func (c Credential) ClientSecret() (string, error) {
-	if c.SecretFile == "" {
-		return c.Secret.Reveal(), nil
+	return secretOrFile(c.Secret, "secret_file", c.SecretFile)
+}
+
+// secretOrFile returns the content of the file, where the key names one, without
+// the space around it, else the secret.
+func secretOrFile(secret Secret, key, path string) (string, error) {
+	if path == "" {
+		return secret.Reveal(), nil
 	}
-	content, err := readFile(c.SecretFile)
+	content, err := readFile(path)
 	if err != nil {
-		return "", fmt.Errorf("reading secret_file: %w", err)
+		return "", fmt.Errorf("reading %s: %w", key, err)
 	}
-	secret := strings.TrimSpace(string(content))
-	if secret == "" {
-		return "", errors.New("reading secret_file: the file is empty")
+	text := strings.TrimSpace(string(content))
+	if text == "" {
+		return "", fmt.Errorf("reading %s: the file is empty", key)
 	}
-	return secret, nil
+	return text, nil
 }
 
 // Certificate returns the content of certificate_file, and the password from
@@ -120,11 +126,13 @@ func (c Credential) Certificate() (content, password []byte, err error) {
 // RootCAs returns the system's root certificates and those of ca_file. It
 // returns nil, which means the system's to package crypto/tls, where no
 // ca_file is set.
-func (t Tenant) RootCAs() (*x509.CertPool, error) {
-	if t.CAFile == "" {
+func (t Tenant) RootCAs() (*x509.CertPool, error) { return rootCAs(t.CAFile) }
+
+func rootCAs(file string) (*x509.CertPool, error) {
+	if file == "" {
 		return nil, nil
 	}
-	content, err := readFile(t.CAFile)
+	content, err := readFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading ca_file: %w", err)
 	}

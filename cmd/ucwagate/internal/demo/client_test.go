@@ -21,9 +21,10 @@ import (
 
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/cmd/ucwagate/internal/demo"
+	"ucwagate/graphsrc/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Leftovers()...) }
 
 const (
 	asJSON = "application/json"

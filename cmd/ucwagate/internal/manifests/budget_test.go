@@ -77,6 +77,13 @@ var budgetRules = []rule{{
 			if err != nil {
 				return err.Error()
 			}
+			if cfg.Redis.Enabled() {
+				// They share one budget; apart from each other, each has its part.
+				if cfg.Redis.Replicas < pods {
+					return fmt.Sprintf("takes itself for one of %d, and there may be %d", cfg.Redis.Replicas, pods)
+				}
+				pods = 1
+			}
 			for _, tenant := range cfg.Tenants {
 				b := tenant.Budget
 				each := max(float64(b.Limit), float64(b.Capacity)+b.Rate*b.Window.Seconds())
@@ -109,6 +116,7 @@ func TestTheLargestNumberOfPodsIsThatOfAnUpdate(t *testing.T) {
 	}{
 		{"base", 2, "the one, and the next"},
 		{"overlays/standalone", 5, "three, the next, and one that ends"},
+		{"overlays/replicas", 6, "four, the next, and one that ends"},
 		{"overlays/sidecar", 4, "two, the next, and one that ends"},
 	} {
 		r := build(t, files, c.folder)

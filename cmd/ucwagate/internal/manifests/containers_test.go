@@ -189,6 +189,8 @@ func probes(c container) string {
 		switch {
 		case p != nil && p.HTTPGet != nil:
 			port = p.HTTPGet.Port
+		case p != nil && p.Exec != nil && c.workload.name == redisName:
+			continue // redisRules
 		case p != nil && p.TCPSocket != nil:
 			port = p.TCPSocket.Port
 		default:

@@ -13,6 +13,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ucwagate/cmd/ucwagate/internal/config"
 )
@@ -20,24 +21,42 @@ import (
 // container is a container and the pod that it belongs to.
 type container struct {
 	*corev1.Container
-	release    *release
-	deployment *appsv1.Deployment
-	pod        *corev1.PodTemplateSpec
-	sidecar    bool // starts before the others and runs beside them
+	release *release
+	workload
+	sidecar bool // starts before the others and runs beside them
 }
 
-func (c container) String() string { return c.deployment.Name + "/" + c.Name }
+func (c container) String() string { return c.workload.name + "/" + c.Name }
+
+// workload is what makes pods: a Deployment, or the StatefulSet of Redis.
+type workload struct {
+	kind, name string
+	pod        *corev1.PodTemplateSpec
+	selector   *metav1.LabelSelector
+	deployment *appsv1.Deployment // nil for a StatefulSet
+	claims     []corev1.PersistentVolumeClaim
+}
+
+func workloads(r *release) (list []workload) {
+	for _, d := range all[*appsv1.Deployment](r) {
+		list = append(list, workload{"Deployment", d.Name, &d.Spec.Template, d.Spec.Selector, d, nil})
+	}
+	for _, s := range all[*appsv1.StatefulSet](r) {
+		list = append(list, workload{"StatefulSet", s.Name, &s.Spec.Template, s.Spec.Selector, nil, s.Spec.VolumeClaimTemplates})
+	}
+	return list
+}
 
 // containers are all containers of all pods.
 func containers(r *release) (list []container) {
-	for _, d := range all[*appsv1.Deployment](r) {
-		pod := &d.Spec.Template
+	for _, w := range workloads(r) {
+		pod := w.pod
 		for i := range pod.Spec.InitContainers {
 			c := &pod.Spec.InitContainers[i]
-			list = append(list, container{c, r, d, pod, c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways})
+			list = append(list, container{c, r, w, c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways})
 		}
 		for i := range pod.Spec.Containers {
-			list = append(list, container{&pod.Spec.Containers[i], r, d, pod, false})
+			list = append(list, container{&pod.Spec.Containers[i], r, w, false})
 		}
 	}
 	return list
@@ -114,8 +133,16 @@ func (c container) configuration(t testing.TB) (*config.Loaded, error) {
 	return config.Load(file, environment)
 }
 
+// claimed says whether a volume is the pod's own, to write to.
+func (c container) claimed(volume string) bool {
+	return slices.ContainsFunc(c.claims, func(p corev1.PersistentVolumeClaim) bool { return p.Name == volume })
+}
+
 // content is what a volume holds, by file.
 func (c container) content(volume string) (map[string]string, error) {
+	if c.claimed(volume) {
+		return nil, nil
+	}
 	i := slices.IndexFunc(c.pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume })
 	if i < 0 {
 		return nil, fmt.Errorf("there is no volume %s", volume)

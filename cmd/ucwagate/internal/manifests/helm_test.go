@@ -77,6 +77,9 @@ config: |
 secret: {keys: [ticket-keys, htpasswd]}
 `
 
+// sharedState are the values that make what overlays/replicas makes, without Redis.
+const sharedState = `{redis: {enabled: true}, autoscaling: {minReplicas: 3, maxReplicas: 4}}`
+
 // variants are values with which every rule must hold too.
 var variants = []struct{ name, values string }{
 	{"the defaults", ``},
@@ -96,6 +99,18 @@ var variants = []struct{ name, values string }{
 	{"nothing around it", `{networkPolicy: {enabled: false}, podDisruptionBudget: {enabled: false}, metrics: {service: false}}`},
 	{"several tenants", twoTenants},
 	{"several tenants and a client secret", twoTenants + `credential: {kind: secret}`},
+	{"shared state", sharedState},
+	{"shared state of eight", `{redis: {enabled: true}, autoscaling: {maxReplicas: 8}}`},
+	{"shared state by a cluster with TLS", `
+redis:
+  {enabled: true, addresses: ["a.example.com:6380", "b.example.com:6380"], cluster: true, prefix: presence, username: "",
+   tls: {enabled: true, serverName: redis.example.com}, peers: [{ipBlock: {cidr: 10.1.2.0/24}}]}
+`},
+	{"shared state by sentinels", `
+redis:
+  {enabled: true, addresses: ["a.example.com:26379", "b.example.com:26379"], sentinel: presence, sentinelUsername: ucwagate, database: 2,
+   secret: {sentinelPassword: sentinel}, tls: {enabled: true}, extraPorts: [6379], peers: [{ipBlock: {cidr: 10.1.2.0/24}}]}
+`},
 	{"everything that can be added", `
 imagePullSecrets: [registry]
 podLabels: {team: presence}
@@ -119,7 +134,7 @@ ingress: {annotations: {cert-manager.io/cluster-issuer: internal}}
 //   - the name of the ConfigMap, in which kustomize has a hash of its content, and
 //     the annotation of the pod, in which the chart has one: each rolls the pods
 //     when the configuration changes,
-//   - the order of objects, of volumes, and of variables, none of which refers to
+//   - the order of objects, of volumes, of mounts, and of variables, none of which refers to
 //     another.
 func TestTheChartMakesWhatTheOverlayMakes(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -128,6 +143,7 @@ func TestTheChartMakesWhatTheOverlayMakes(t *testing.T) {
 	}{
 		"by default":           {``, build(t, shipped(t), "overlays/standalone")},
 		"with a client secret": {`credential: {kind: secret}`, withClientSecret(t)},
+		"with shared state":    {sharedState, withoutRedis(t)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Empty(t, cmp.Diff(bare(t, c.overlay), bare(t, render(t, c.values))), "- the overlay + the chart")
@@ -156,6 +172,7 @@ func bare(t *testing.T, r *release) map[string]any {
 				}
 			}
 			slices.SortFunc(o.Spec.Template.Spec.Volumes, func(a, b corev1.Volume) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(o.Spec.Template.Spec.Containers[0].VolumeMounts, func(a, b corev1.VolumeMount) int { return strings.Compare(a.Name, b.Name) })
 			slices.SortFunc(o.Spec.Template.Spec.Containers[0].Env, func(a, b corev1.EnvVar) int { return strings.Compare(a.Name, b.Name) })
 		}
 		for _, l := range labelled {
@@ -223,6 +240,10 @@ func TestTheChartRefusesWhatCannotWork(t *testing.T) {
 		"a memory limit without a unit":     {`resources: {limits: {memory: "536870912"}}`, "must be in Mi or Gi"},
 		"a configuration that is no YAML":   {`config: "a: [b"`, "config is no YAML"},
 		"a configuration without tenants":   {`config: "log: {level: info}"`, "config names no tenants"},
+		"a cluster with sentinels":          {`redis: {enabled: true, cluster: true, sentinel: master}`, "exclude each other"},
+		"Redis without an address":          {`redis: {enabled: true, addresses: []}`, "addresses"},
+		"an address of Redis with a comma":  {`redis: {enabled: true, addresses: ["a:1,b:2"]}`, "addresses"},
+		"Redis said twice":                  {"redis: {enabled: true}\nconfig: \"tenants: [{name: a}]\\nredis: {addresses: [a]}\"", "config has a section redis"},
 		"no account, and none that is made": {`serviceAccount: {create: false}`, "serviceAccount.name is needed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,5 +294,8 @@ func TestTheNotesSayWhatIsLeftToDo(t *testing.T) {
 	require.NotContains(t, configured, "NOBODY")
 	require.NotContains(t, configured, "system:serviceaccount")
 	require.Contains(t, configured, "with the keys ticket-keys, htpasswd, client-secret.")
+	shared := notes(sharedState)
+	require.Contains(t, shared, "All pods together may send 1500 requests to Graph in any 30 s; without Redis, each the part of one of 6.")
+	require.Contains(t, shared, "by Redis at ucwagate-redis:6379, with the password from the Secret ucwagate-redis.")
 	require.Contains(t, configured, "Clients find it at https://ucwa.example.com/")
 }

@@ -74,7 +74,11 @@ func ingressReferences(t testing.TB, r *release) (broken []string) {
 }
 
 // ingressTimes asks where requests of each sort end up, at every host.
-func ingressTimes(_ testing.TB, r *release) (broken []string) {
+func ingressTimes(t testing.TB, r *release) (broken []string) {
+	replica := "$remote_addr"
+	if shared(t, r) {
+		replica = "" // any
+	}
 	held := fmt.Sprintf("%.0f", (session.MaxTimer + 30*time.Second).Seconds())
 	for _, i := range all[*networkingv1.Ingress](r) {
 		for _, host := range hosts(i) {
@@ -99,7 +103,7 @@ func ingressTimes(_ testing.TB, r *release) (broken []string) {
 				}
 				say("proxy-read-timeout", readTimeout)
 				say("use-regex", "true")
-				say("upstream-hash-by", "$remote_addr")
+				say("upstream-hash-by", replica)
 				say("proxy-next-upstream-timeout", "5")
 				if readTimeout == held {
 					say("proxy-buffering", "off")

@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,13 +15,13 @@ import (
 
 // portOf is the container port that a Service, or a policy, means.
 func portOf(r *release, selector map[string]string, port intstr.IntOrString) int32 {
-	d := meant(r, matching(selector))
-	if d == nil {
+	pod := meant(r, matching(selector))
+	if pod == nil {
 		return 0
 	}
 	for _, c := range containers(r) {
 		for _, p := range c.Ports {
-			if c.deployment == d && (p.Name == port.StrVal && port.Type == intstr.String || p.ContainerPort == port.IntVal && port.Type == intstr.Int) {
+			if c.pod == pod && (p.Name == port.StrVal && port.Type == intstr.String || p.ContainerPort == port.IntVal && port.Type == intstr.Int) {
 				return p.ContainerPort
 			}
 		}
@@ -33,7 +34,11 @@ const (
 	internalPort = 9090
 )
 
-func services(_ testing.TB, r *release) (broken []string) {
+func services(t testing.TB, r *release) (broken []string) {
+	affinity, why := corev1.ServiceAffinityClientIP, " sends a client to any replica"
+	if shared(t, r) {
+		affinity, why = corev1.ServiceAffinityNone, " keeps a client at one replica, and any would do"
+	}
 	for _, s := range all[*corev1.Service](r) {
 		internal := strings.HasSuffix(s.Name, "-metrics")
 		for _, p := range s.Spec.Ports {
@@ -44,20 +49,24 @@ func services(_ testing.TB, r *release) (broken []string) {
 				broken = append(broken, fmt.Sprintf("%s leads to %d", s.Name, port))
 			}
 		}
+		if s.Spec.SessionAffinity == "" {
+			s.Spec.SessionAffinity = corev1.ServiceAffinityNone // as Kubernetes does
+		}
 		switch {
 		case s.Spec.Type != corev1.ServiceTypeClusterIP:
 			broken = append(broken, s.Name+" can be reached from outside")
 		case internal && s.Spec.ClusterIP != corev1.ClusterIPNone:
 			broken = append(broken, s.Name+" shows one replica in place of all")
-		case !internal && s.Spec.SessionAffinity != corev1.ServiceAffinityClientIP:
-			broken = append(broken, s.Name+" sends a client to any replica")
+		case !internal && s.Name != redisName && s.Spec.SessionAffinity != affinity:
+			broken = append(broken, s.Name+why)
 		}
 	}
 	return broken
 }
 
 // policy holds a NetworkPolicy against what a gateway needs.
-func policy(_ testing.TB, r *release) (broken []string) {
+func policy(t testing.TB, r *release) (broken []string) {
+	redis := redisPorts(t, r)
 	for _, p := range all[*networkingv1.NetworkPolicy](r) {
 		wrong := func(what string, args ...any) { broken = append(broken, p.Name+": "+fmt.Sprintf(what, args...)) }
 		for _, direction := range []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress} {
@@ -79,6 +88,9 @@ func policy(_ testing.TB, r *release) (broken []string) {
 				admitted[portOf(r, p.Spec.PodSelector.MatchLabels, *port.Port)] = true
 			}
 		}
+		if p.Name == redisName {
+			continue // redisRules
+		}
 		if len(admitted) != 2 || !admitted[clientPort] || !admitted[internalPort] {
 			wrong("admits to %v", admitted)
 		}
@@ -89,12 +101,19 @@ func policy(_ testing.TB, r *release) (broken []string) {
 			}
 			for _, port := range rule.Ports {
 				way[fmt.Sprintf("%s %s", *port.Protocol, port.Port)] = true
+				if len(rule.To) == 0 && port.Port.IntValue() != 53 {
+					wrong("lets out to everybody's port %s", port.Port)
+				}
 				if port.Port.IntValue() == 443 && !internetOnly(rule.To) {
 					wrong("lets out to the networks of the company")
 				}
 			}
 		}
-		if len(way) != 3 || !way["UDP 53"] || !way["TCP 53"] || !way["TCP 443"] {
+		needed := map[string]bool{"UDP 53": true, "TCP 53": true, "TCP 443": true}
+		for _, port := range redis {
+			needed["TCP "+port] = true
+		}
+		if !maps.Equal(way, needed) {
 			wrong("lets out to %v", way)
 		}
 	}
@@ -135,7 +154,7 @@ var networkRules = []rule{
 		},
 	},
 	{
-		name:  "the network admits clients and monitoring, and lets out to DNS and Graph only",
+		name:  "the network admits clients and monitoring, and lets out to DNS, Graph and Redis only",
 		check: policy,
 		broken: map[string]func(*release){
 			"everybody is admitted":        func(r *release) { networks(r).Ingress[0].From = nil },

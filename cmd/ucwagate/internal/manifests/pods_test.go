@@ -11,12 +11,12 @@ import (
 	"ucwagate/cmd/ucwagate/internal/config"
 )
 
-// eachPod makes a rule about Deployments of one about a Deployment.
-func eachPod(check func(r *release, d *appsv1.Deployment) string) func(testing.TB, *release) []string {
+// eachPod makes a rule about what makes pods of one about a single one.
+func eachPod(check func(r *release, w workload) string) func(testing.TB, *release) []string {
 	return func(_ testing.TB, r *release) (broken []string) {
-		for _, d := range all[*appsv1.Deployment](r) {
-			if wrong := check(r, d); wrong != "" {
-				broken = append(broken, d.Name+" "+wrong)
+		for _, w := range workloads(r) {
+			if wrong := check(r, w); wrong != "" {
+				broken = append(broken, w.name+" "+wrong)
 			}
 		}
 		return broken
@@ -26,8 +26,8 @@ func eachPod(check func(r *release, d *appsv1.Deployment) string) func(testing.T
 var podRules = []rule{
 	{
 		name: "no pod shares anything with its node",
-		check: eachPod(func(_ *release, d *appsv1.Deployment) string {
-			s := d.Spec.Template.Spec
+		check: eachPod(func(_ *release, w workload) string {
+			s := w.pod.Spec
 			if s.HostNetwork || s.HostPID || s.HostIPC {
 				return "shares a namespace"
 			}
@@ -55,8 +55,8 @@ var podRules = []rule{
 	},
 	{
 		name: "no pod has a token for Kubernetes",
-		check: eachPod(func(r *release, d *appsv1.Deployment) string {
-			s := d.Spec.Template.Spec
+		check: eachPod(func(r *release, w workload) string {
+			s := w.pod.Spec
 			account, ok := named[*corev1.ServiceAccount](r, s.ServiceAccountName)
 			switch {
 			case !ok:
@@ -77,8 +77,8 @@ var podRules = []rule{
 	},
 	{
 		name: "no pod hears of the Services beside it",
-		check: eachPod(func(_ *release, d *appsv1.Deployment) string {
-			if links := d.Spec.Template.Spec.EnableServiceLinks; links == nil || *links {
+		check: eachPod(func(_ *release, w workload) string {
+			if links := w.pod.Spec.EnableServiceLinks; links == nil || *links {
 				return "gets variables such as UCWAGATE_SERVICE_HOST"
 			}
 			return ""
@@ -87,8 +87,11 @@ var podRules = []rule{
 	},
 	{
 		name: "an update takes nobody away before the next is there",
-		check: eachPod(func(_ *release, d *appsv1.Deployment) string {
-			s := d.Spec.Strategy
+		check: eachPod(func(_ *release, w workload) string {
+			if w.deployment == nil {
+				return "" // a single Redis
+			}
+			s := w.deployment.Spec.Strategy
 			if s.Type == appsv1.RecreateDeploymentStrategyType {
 				return "" // whoever asks for it knows
 			}
@@ -106,15 +109,15 @@ var podRules = []rule{
 	{
 		name: "no port is taken twice in a pod",
 		check: func(t testing.TB, r *release) (broken []string) {
-			taken := map[*appsv1.Deployment]map[int32]string{}
+			taken := map[*corev1.PodTemplateSpec]map[int32]string{}
 			take := func(c container, port int32) {
-				if taken[c.deployment] == nil {
-					taken[c.deployment] = map[int32]string{}
+				if taken[c.pod] == nil {
+					taken[c.pod] = map[int32]string{}
 				}
-				if other, there := taken[c.deployment][port]; there {
+				if other, there := taken[c.pod][port]; there {
 					broken = append(broken, fmt.Sprintf("%s and %s listen at %d", other, c, port))
 				}
-				taken[c.deployment][port] = c.String()
+				taken[c.pod][port] = c.String()
 			}
 			for _, c := range containers(r) {
 				if c.Name != "ucwagate" {
@@ -140,12 +143,12 @@ var podRules = []rule{
 	},
 	{
 		name: "pods of a gateway are spread over nodes and zones",
-		check: eachPod(func(_ *release, d *appsv1.Deployment) string {
-			if len(d.Spec.Template.Spec.InitContainers) > 0 {
-				return "" // the application's to decide
+		check: eachPod(func(_ *release, w workload) string {
+			if len(w.pod.Spec.InitContainers) > 0 || w.deployment == nil {
+				return "" // the application's to decide, and there is one Redis
 			}
 			keys := map[string]bool{}
-			for _, s := range d.Spec.Template.Spec.TopologySpreadConstraints {
+			for _, s := range w.pod.Spec.TopologySpreadConstraints {
 				keys[s.TopologyKey] = s.MaxSkew == 1
 			}
 			if !keys["kubernetes.io/hostname"] || !keys["topology.kubernetes.io/zone"] {

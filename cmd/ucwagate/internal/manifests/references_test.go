@@ -13,17 +13,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// meant returns the Deployment whose pods a selector finds, or nil if it finds
-// those of none, of several, or everybody's.
-func meant(r *release, s *metav1.LabelSelector) *appsv1.Deployment {
+// meant returns the pods that a selector finds, or nil if it finds
+// none, those of several, or everybody's.
+func meant(r *release, s *metav1.LabelSelector) *corev1.PodTemplateSpec {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil || selector.Empty() {
 		return nil
 	}
-	var found []*appsv1.Deployment
-	for _, d := range all[*appsv1.Deployment](r) {
-		if selector.Matches(labels.Set(d.Spec.Template.Labels)) {
-			found = append(found, d)
+	var found []*corev1.PodTemplateSpec
+	for _, w := range workloads(r) {
+		if selector.Matches(labels.Set(w.pod.Labels)) {
+			found = append(found, w.pod)
 		}
 	}
 	if len(found) != 1 {
@@ -37,13 +37,13 @@ func matching(set map[string]string) *metav1.LabelSelector {
 }
 
 func selectors(_ testing.TB, r *release) (broken []string) {
-	for _, d := range all[*appsv1.Deployment](r) {
-		if meant(r, d.Spec.Selector) != d {
-			broken = append(broken, "Deployment "+d.Name)
+	for _, w := range workloads(r) {
+		if meant(r, w.selector) != w.pod {
+			broken = append(broken, w.kind+" "+w.name)
 		}
-		for _, s := range d.Spec.Template.Spec.TopologySpreadConstraints {
-			if meant(r, s.LabelSelector) != d {
-				broken = append(broken, "Deployment "+d.Name+", spread over "+s.TopologyKey)
+		for _, s := range w.pod.Spec.TopologySpreadConstraints {
+			if meant(r, s.LabelSelector) != w.pod {
+				broken = append(broken, w.kind+" "+w.name+", spread over "+s.TopologyKey)
 			}
 		}
 	}
@@ -136,7 +136,7 @@ var referenceRules = []rule{
 		name: "what is mounted is there, and is not written to",
 		check: eachContainer(func(c container) string {
 			for _, m := range c.VolumeMounts {
-				if !m.ReadOnly {
+				if !m.ReadOnly && !c.claimed(m.Name) {
 					return "may write to " + m.MountPath
 				}
 				if _, err := c.content(m.Name); err != nil {
@@ -171,7 +171,7 @@ var referenceRules = []rule{
 				}
 				for _, other := range containers(r) {
 					for _, m := range other.VolumeMounts {
-						if other.deployment == c.deployment && other.Name != c.Name && (m.Name == "secrets" || m.Name == "ucwagate-secrets") {
+						if other.pod == c.pod && other.Name != c.Name && (m.Name == "secrets" || m.Name == "ucwagate-secrets") {
 							broken = append(broken, other.String()+": has the secrets of "+c.String())
 						}
 					}

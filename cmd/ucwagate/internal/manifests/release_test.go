@@ -146,12 +146,31 @@ func withClientSecret(t testing.TB) *release {
 	return build(t, files, "overlays/standalone")
 }
 
+// withoutRedis is the overlay of several replicas, with a Redis that is elsewhere.
+func withoutRedis(t testing.TB) *release {
+	t.Helper()
+	files := shipped(t)
+	const file = "/overlays/replicas/kustomization.yaml"
+	text, err := files.ReadFile(file)
+	require.NoError(t, err)
+	changed := strings.Replace(string(text), "components:\n", "", 1)
+	changed = strings.Replace(changed, "  - ../../components/redis\n", "", 1)
+	require.NoError(t, files.WriteFile(file, []byte(changed)))
+	r := build(t, files, "overlays/replicas")
+	require.Empty(t, all[*appsv1.StatefulSet](r))
+	return r
+}
+
 // releases are all that the rules must hold for.
 func releases(t testing.TB) []*release {
 	t.Helper()
 	files := shipped(t)
-	list := []*release{build(t, files, "base"), build(t, files, "overlays/standalone"), build(t, files, "overlays/sidecar"), withClientSecret(t)}
-	list[3].name = "overlays/standalone with components/client-secret"
+	list := []*release{
+		build(t, files, "base"), build(t, files, "overlays/standalone"), build(t, files, "overlays/sidecar"), build(t, files, "overlays/replicas"),
+		withClientSecret(t), withoutRedis(t),
+	}
+	list[4].name = "overlays/standalone with components/client-secret"
+	list[5].name = "overlays/replicas without components/redis"
 	for _, v := range variants {
 		list = append(list, render(t, v.values))
 		list[len(list)-1].name = "helm: " + v.name
@@ -170,6 +189,7 @@ func TestEveryKustomizationBuildsWhatItIsFor(t *testing.T) {
 	base := []string{"ServiceAccount", "ConfigMap", "Service", "Service", "Deployment", "PodDisruptionBudget", "NetworkPolicy"}
 	require.ElementsMatch(t, base, kinds(build(t, files, "base")))
 	require.ElementsMatch(t, append(base, "HorizontalPodAutoscaler", "Ingress", "Ingress", "Ingress"), kinds(build(t, files, "overlays/standalone")))
+	require.ElementsMatch(t, append(base, "HorizontalPodAutoscaler", "Ingress", "Ingress", "Ingress", "ServiceAccount", "Service", "StatefulSet", "NetworkPolicy"), kinds(build(t, files, "overlays/replicas")))
 	require.ElementsMatch(t, []string{"ServiceAccount", "ConfigMap", "Deployment"}, kinds(build(t, files, "overlays/sidecar")))
 }
 
@@ -181,7 +201,8 @@ func TestNoKustomizationIsLeftOut(t *testing.T) {
 		names = append(names, filepath.Base(filepath.Dir(filepath.Dir(path)))+"/"+filepath.Base(filepath.Dir(path)))
 	}
 	require.ElementsMatch(t, []string{
-		"overlays/standalone", "overlays/sidecar", "components/workload-identity", "components/client-secret", "components/sidecar",
+		"overlays/standalone", "overlays/sidecar", "overlays/replicas",
+		"components/workload-identity", "components/client-secret", "components/sidecar", "components/redis",
 	}, names, "releases names them all, or the component of one")
 }
 

@@ -44,8 +44,15 @@ var (
 	scrapeFamily = Family{
 		"ucwagate_scrape_errors_total", typeCounter, "Scrapes from which the gateway's numbers are missing because its store did not tell them.", nil,
 	}
+	redisFamily = Family{
+		"ucwagate_redis_operations_total", typeCounter, "Commands sent to Redis, a pipeline counting as one, by command and result.", []string{"operation", "result"},
+	}
+	redisTimeFamily = Family{
+		"ucwagate_redis_operation_duration_seconds", typeHistogram, "Time until Redis answered a command or pipeline, other than those that wait by themselves.", []string{"operation"},
+	}
 	eventFamilies = []Family{
 		signInFamily, requestsFamily, inFlightFamily, durationFamily, pgetFamily, limitedFamily, wakeFamily, batchFamily, answersFamily, answerTimeFamily, scrapeFamily,
+		redisFamily, redisTimeFamily,
 	}
 )
 
@@ -55,6 +62,7 @@ var (
 	pgetBuckets     = []float64{.1, 1, 5, 15, 30, 60, 120, 180, 300, 600, 900, 1200, 1800}
 	wakeBuckets     = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 	answerBuckets   = []float64{.025, .05, .1, .2, .3, .5, .75, 1, 2, 5, 10, 30}
+	redisBuckets    = []float64{.0002, .0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2}
 	batchBuckets    = []float64{1, 2, 5, 10, 20, 50, 100}
 )
 
@@ -71,6 +79,8 @@ type events struct {
 	answers      *prometheus.CounterVec
 	answerTime   *prometheus.HistogramVec
 	scrapeErrors prometheus.Counter
+	redis        *prometheus.CounterVec
+	redisTime    *prometheus.HistogramVec
 }
 
 // newEvents takes what sign-ins and limits are counted by.
@@ -90,6 +100,7 @@ func newEvents(signInMethods, signInResults, limitReasons []string) *events {
 		duration: histograms(durationFamily, durationBuckets), pget: histograms(pgetFamily, pgetBuckets), limited: counters(limitedFamily),
 		wake: one(wakeFamily, wakeBuckets), batch: one(batchFamily, batchBuckets),
 		answers: counters(answersFamily), answerTime: histograms(answerTimeFamily, answerBuckets),
+		redis: counters(redisFamily), redisTime: histograms(redisTimeFamily, redisBuckets),
 		scrapeErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: scrapeFamily.Name, Help: scrapeFamily.Help}),
 	}
 	// There from the start, so that a first event is a rise.
@@ -110,6 +121,7 @@ func newEvents(signInMethods, signInResults, limitReasons []string) *events {
 func (e *events) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		e.signIns, e.requests, e.inFlight, e.duration, e.pget, e.limited, e.wake, e.batch, e.answers, e.answerTime, e.scrapeErrors,
+		e.redis, e.redisTime,
 	}
 }
 
@@ -132,6 +144,20 @@ func (m *Metrics) SignIn(method, result string) {
 		return
 	}
 	m.events.signIns.WithLabelValues(among(m.signInMethods, method), among(m.signInResults, result)).Inc()
+}
+
+// RedisOperation counts a command that was sent to Redis and, unless took is below
+// zero, how long it took; what is not among the operations and results of Options
+// is "other".
+func (m *Metrics) RedisOperation(operation, result string, took time.Duration) {
+	if m == nil {
+		return
+	}
+	operation = among(m.redisOperations, operation)
+	m.events.redis.WithLabelValues(operation, among(m.redisResults, result)).Inc()
+	if took >= 0 {
+		m.events.redisTime.WithLabelValues(operation).Observe(took.Seconds())
+	}
 }
 
 // Limited counts that a client met a limit; what is not among the reasons of

@@ -34,7 +34,9 @@ func tenantWithEverything(name string) Tenant {
 			Tokens: 41.5, Held: 2, Rate: 22.5, PlanRate: 45, PausedFor: 3500 * time.Millisecond,
 			Waiting: [4]int{1, 2, 3, 4}, Clients: [4]int{5, 6, 7, 8}, Sent: [4]uint64{101, 102, 103, 104},
 			Resent: 9, Throttled: 10, WorstWindow: 1340, InWindow: 900, Remaining: 450,
+			Sharing: budget.SharingStats{State: budget.Shared, Trips: 105, Failed: 106, Leased: 107, Members: 3, Ghosts: 1},
 		}),
+		Leads: func() bool { return true },
 		Units: always(units.Stats{
 			Limit: 3500, Level: -1.5, Held: 3, Rate: 200, PlanRate: 350, PausedFor: 2 * time.Second, Waiting: 11, Waited: 12,
 			Requests: 13, Spent: 14, Undercharged: 15, Share: 0.85, Slowed: 16, Throttled: 17, MailboxesThrottled: 18,
@@ -73,10 +75,12 @@ func everything(t testing.TB) *Metrics {
 	m := New(Options{
 		Build:         Build{Version: "1.2.3", Revision: "abcdef"},
 		SignInMethods: []string{"password", "entra"}, SignInResults: []string{"ok", "wrong-password", "unavailable"},
+		RedisOperations: []string{"evalsha", "pipeline"}, RedisResults: []string{"ok", "timeout"},
 	})
 	if err := m.AddTenant(tenantWithEverything("contoso")); err != nil {
 		t.Fatal(err)
 	}
+	m.SetRedis(func() bool { return true })
 	m.SetGateway(gatewayFunc(func(context.Context) (GatewayStats, error) {
 		return GatewayStats{Applications: 501, Subscriptions: 502, Parked: 503, UnknownWords: 504}, nil
 	}))

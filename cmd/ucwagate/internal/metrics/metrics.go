@@ -35,6 +35,9 @@ type Tenant struct {
 	// Notifications and Coverage are there where changes are notified.
 	Notifications interface{ Stats() notify.Stats }
 	Coverage      interface{ Stats() cover.Stats }
+	// Leads says whether this replica reads presence for all; nil where there are
+	// no others.
+	Leads func() bool
 }
 
 // Gateway counts what the gateway keeps.
@@ -67,8 +70,11 @@ type Options struct {
 	SignInMethods, SignInResults []string
 	// LimitReasons are the values that Limited counts by.
 	LimitReasons []string
-	Logger       *slog.Logger // nil logs nothing
-	Clock        clock.Clock  // nil: the system's
+	// RedisOperations and RedisResults are the values that RedisOperation counts by.
+	RedisOperations, RedisResults []string
+
+	Logger *slog.Logger // nil logs nothing
+	Clock  clock.Clock  // nil: the system's
 }
 
 // Metrics are all metrics of the gateway, a prometheus.Collector. They are built
@@ -82,9 +88,11 @@ type Metrics struct {
 	build  Build
 
 	signInMethods, signInResults, limitReasons []string
+	redisOperations, redisResults              []string
 
 	mu      sync.Mutex
-	tenants []Tenant // only ever appended to
+	redis   func() bool // nil: there is none
+	tenants []Tenant    // only ever appended to
 	gateway Gateway
 }
 
@@ -98,6 +106,7 @@ func New(o Options) *Metrics {
 	m := &Metrics{
 		log: o.Logger, clk: o.Clock, build: o.Build, events: newEvents(o.SignInMethods, o.SignInResults, o.LimitReasons),
 		signInMethods: o.SignInMethods, signInResults: o.SignInResults, limitReasons: o.LimitReasons,
+		redisOperations: o.RedisOperations, redisResults: o.RedisResults,
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -127,16 +136,26 @@ func (m *Metrics) SetGateway(g Gateway) {
 	m.gateway = g
 }
 
-func (m *Metrics) sources() ([]Tenant, Gateway) {
+// SetRedis has it read from now on whether Redis answers.
+func (m *Metrics) SetRedis(answers func() bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.tenants, m.gateway
+	m.redis = answers
+}
+
+func (m *Metrics) sources() ([]Tenant, Gateway, func() bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tenants, m.gateway, m.redis
 }
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	out <- buildDesc
 	budgetTable.describe(out)
+	sharingTable.describe(out)
+	leaderTable.describe(out)
+	redisTable.describe(out)
 	unitsTable.describe(out)
 	presenceTable.describe(out)
 	notificationTable.describe(out)
@@ -148,11 +167,22 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1, m.build.Version, m.build.Revision, runtime.Version())
-	tenants, gateway := m.sources()
+	tenants, gateway, redis := m.sources()
+	if redis != nil {
+		answers := redis()
+		redisTable.collect(out, &answers)
+	}
 	for _, t := range tenants {
 		if t.Budget != nil {
 			s := t.Budget.Stats()
 			budgetTable.collect(out, &s, t.Name)
+			if s.Sharing.State != budget.Unshared {
+				sharingTable.collect(out, &s.Sharing, t.Name)
+			}
+		}
+		if t.Leads != nil {
+			leads := t.Leads()
+			leaderTable.collect(out, &leads, t.Name)
 		}
 		if t.Units != nil {
 			s := t.Units.Stats()
@@ -229,7 +259,7 @@ var gatewayTable = newTable(nil,
 
 // Families lists every metric that begins with ucwagate_, by name.
 func Families() []Family {
-	list := slices.Concat([]Family{buildFamily}, budgetTable.families(), unitsTable.families(), presenceTable.families(),
+	list := slices.Concat([]Family{buildFamily}, budgetTable.families(), sharingTable.families(), leaderTable.families(), redisTable.families(), unitsTable.families(), presenceTable.families(),
 		notificationTable.families(), coverageTable.families(), gatewayTable.families(), eventFamilies)
 	slices.SortFunc(list, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
 	return list

@@ -89,33 +89,61 @@ func TestWhatWasSentIsNotSentTwice(t *testing.T) {
 			methods = append(methods, http.MethodPut, http.MethodDelete)
 		}
 		for _, method := range methods {
-			t.Run(method, func(t *testing.T) {
-				w := gateways(t, k, 2)
-				p := k.start(t, w.replicas)
-				var cut atomic.Bool
-				for _, r := range w.replicas {
-					r.intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
-						if strings.HasSuffix(req.URL.Path, "/oauthtoken") && cut.CompareAndSwap(false, true) {
-							panic(http.ErrAbortHandler) // ends the connection
-						}
-						next.ServeHTTP(w, req)
-					})
-				}
-				c := newClient(t, p.browser(t, false, "127.0.0.1"))
-				body := ""
-				if method != http.MethodGet && method != http.MethodDelete {
-					body = "grant_type=none"
-				}
-				a := c.do(method, "/WebTicket/oauthtoken", body)
-				asked := len(w.replicas[0].requests("/oauthtoken")) + len(w.replicas[1].requests("/oauthtoken"))
-				if method == http.MethodGet {
-					require.Equal(t, 2, asked)
-					require.Less(t, a.status, http.StatusInternalServerError)
-					return
-				}
-				require.Equal(t, 1, asked)
-				require.Equal(t, http.StatusServiceUnavailable, a.status, "%s", a.body)
-			})
+			t.Run(method, func(t *testing.T) { notTwice(t, k, method) })
+			t.Run(method+" to replicas that share their state", func(t *testing.T) { notTwice(t, k, method, k.shared...) })
+		}
+	})
+}
+
+func notTwice(t *testing.T, k kind, method string, more ...change) {
+	t.Helper()
+	w := gateways(t, k, 2)
+	p := k.start(t, w.replicas, more...)
+	var cut atomic.Bool
+	for _, r := range w.replicas {
+		r.intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+			if strings.HasSuffix(req.URL.Path, "/oauthtoken") && cut.CompareAndSwap(false, true) {
+				panic(http.ErrAbortHandler) // ends the connection
+			}
+			next.ServeHTTP(w, req)
+		})
+	}
+	c := newClient(t, p.browser(t, false, "127.0.0.1"))
+	body := ""
+	if method != http.MethodGet && method != http.MethodDelete {
+		body = "grant_type=none"
+	}
+	a := c.do(method, "/WebTicket/oauthtoken", body)
+	asked := len(w.replicas[0].requests("/oauthtoken")) + len(w.replicas[1].requests("/oauthtoken"))
+	if method == http.MethodGet {
+		require.Equal(t, 2, asked)
+		require.Less(t, a.status, http.StatusInternalServerError)
+		return
+	}
+	require.Equal(t, 1, asked)
+	require.Equal(t, http.StatusServiceUnavailable, a.status, "%s", a.body)
+}
+
+// TestReplicasThatShareTheirStateAreAllAsked changes the shipped file as it says
+// itself. One client then comes to both replicas, and to the other one at once
+// when a replica is gone, whatever it sends.
+func TestReplicasThatShareTheirStateAreAllAsked(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+		replicas := []*replica{serve(t, answer), serve(t, answer)}
+		p := k.start(t, replicas, k.shared...)
+		c := newClient(t, p.browser(t, false, "127.0.0.1"))
+		const path = "/ucwa/oauth/v1/applications/1a2b/me"
+		for i := 0; len(replicas[0].requests(path)) == 0 || len(replicas[1].requests(path)) == 0; i++ {
+			require.Less(t, i, 100, "one client comes to one replica")
+			require.Equal(t, http.StatusOK, c.do(http.MethodGet, path, "").status)
+		}
+		require.NoError(t, replicas[0].server.Close())
+		for range 10 {
+			require.Equal(t, http.StatusOK, c.do(http.MethodGet, path, "").status)
+		}
+		for range 10 {
+			require.Equal(t, http.StatusOK, c.do(http.MethodPost, path, "{}").status)
 		}
 	})
 }

@@ -55,6 +55,8 @@ type kind struct {
 	changes func(p place) []change
 	check   func(file string, p place) []string // arguments that make it check a file
 	run     func(file string, p place) []string
+	// shared are what the file says to change for replicas that share their state.
+	shared []change
 	// short are the lengths of time that shortTimes replaces.
 	short []change
 }
@@ -86,6 +88,7 @@ var nginx = kind{
 	run: func(file string, p place) []string {
 		return []string{"-p", p.dir, "-e", p.dir + "/error.log", "-c", file, "-g", "daemon off;"}
 	},
+	shared: []change{{"hash $remote_addr consistent;", "least_conn;"}},
 	short: []change{
 		{"send_timeout          30s", "send_timeout 1s"},
 		{"keepalive_timeout     75s", "keepalive_timeout 1s"},
@@ -122,6 +125,13 @@ var haproxy = kind{
 	},
 	check: func(file string, _ place) []string { return []string{"-c", "-f", file} },
 	run:   func(file string, _ place) []string { return []string{"-db", "-f", file} },
+	shared: []change{
+		{"    stick-table type string len 40 size 200k expire 2h peers ucwa\n", ""},
+		{"    http-request set-var(txn.app) ", "    #"},
+		{"    stick match ", "    #"},
+		{"    stick store-response ", "    #"},
+		{"peers ucwa\n    bind 127.0.0.1:10000\n    server lb1\n", ""},
+	},
 	short: []change{
 		{"timeout http-keep-alive 75s", "timeout http-keep-alive 1s"},
 		{"timeout client          30s", "timeout client 1s"},

@@ -53,6 +53,56 @@ during an update and, where there is more than one, one that ends meanwhile. */}
 {{- end }}
 {{- end }}
 
+{{/* The share of the budget of one pod, or all of it where they share it. */}}
+{{- define "ucwagate.share" -}}
+{{- if .Values.redis.enabled }}{{ .Values.budget.limit }}
+{{- else }}{{ div .Values.budget.limit (include "ucwagate.peak" . | int) }}
+{{- end }}
+{{- end }}
+
+{{/* The keys of Redis' Secret that are mounted, as a list in JSON. */}}
+{{- define "ucwagate.redisKeys" -}}
+{{- $keys := list }}
+{{- with .Values.redis.secret }}
+{{- range list .password .sentinelPassword .ca .certificate .key }}
+{{- if . }}{{ $keys = append $keys . | uniq }}{{ end }}
+{{- end }}
+{{- end }}
+{{- toJson $keys }}
+{{- end }}
+
+{{/* The variables for Redis. */}}
+{{- define "ucwagate.redisEnv" -}}
+{{- if and .Values.redis.cluster .Values.redis.sentinel }}{{ fail "redis.cluster and redis.sentinel exclude each other" }}{{ end }}
+{{- if hasKey (include "ucwagate.config" . | fromYaml) "redis" }}{{ fail "config has a section redis, and redis.enabled says it all: leave one out" }}{{ end }}
+- name: UCWAGATE_REDIS_ADDRESSES
+  value: {{ join "," .Values.redis.addresses | quote }}
+- name: UCWAGATE_REDIS_REPLICAS
+  value: {{ include "ucwagate.peak" . | quote }}
+{{- $at := "/run/secrets/ucwagate-redis/" }}
+{{- $optional := list
+  (list "CLUSTER" (ternary "true" "" .Values.redis.cluster))
+  (list "SENTINEL" .Values.redis.sentinel)
+  (list "DATABASE" (ternary "" (toString .Values.redis.database) (eq (int .Values.redis.database) 0)))
+  (list "PREFIX" (ternary "" .Values.redis.prefix (eq .Values.redis.prefix "ucwagate")))
+  (list "USERNAME" .Values.redis.username)
+  (list "PASSWORD_FILE" (empty .Values.redis.secret.password | ternary "" (print $at .Values.redis.secret.password)))
+  (list "SENTINEL_USERNAME" .Values.redis.sentinelUsername)
+  (list "SENTINEL_PASSWORD_FILE" (empty .Values.redis.secret.sentinelPassword | ternary "" (print $at .Values.redis.secret.sentinelPassword)))
+  (list "TLS_ENABLED" (ternary "true" "" .Values.redis.tls.enabled))
+  (list "TLS_SERVER_NAME" .Values.redis.tls.serverName)
+  (list "TLS_CA_FILE" (empty .Values.redis.secret.ca | ternary "" (print $at .Values.redis.secret.ca)))
+  (list "TLS_CERTIFICATE_FILE" (empty .Values.redis.secret.certificate | ternary "" (print $at .Values.redis.secret.certificate)))
+  (list "TLS_KEY_FILE" (empty .Values.redis.secret.key | ternary "" (print $at .Values.redis.secret.key)))
+}}
+{{- range $optional }}
+{{- if index . 1 }}
+- name: UCWAGATE_REDIS_{{ index . 0 }}
+  value: {{ index . 1 | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* 88 % of the memory limit, in MiB. */}}
 {{- define "ucwagate.goMemLimit" -}}
 {{- $limit := .Values.resources.limits.memory | toString }}
@@ -67,7 +117,9 @@ during an update and, where there is more than one, one that ends meanwhile. */}
 {{/* What the Ingresses have in common. */}}
 {{- define "ucwagate.ingressAnnotations" -}}
 nginx.ingress.kubernetes.io/use-regex: "true"
+{{- if not .Values.redis.enabled }}
 nginx.ingress.kubernetes.io/upstream-hash-by: $remote_addr
+{{- end }}
 nginx.ingress.kubernetes.io/proxy-connect-timeout: "2"
 nginx.ingress.kubernetes.io/proxy-send-timeout: "30"
 nginx.ingress.kubernetes.io/proxy-next-upstream-timeout: "5"

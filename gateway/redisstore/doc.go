@@ -1,0 +1,49 @@
+// Package redisstore is the engine of gateway.Store that several replicas share:
+// everything lives in one Redis, or in the slots of a cluster.
+//
+// Where things are. All keys begin with the prefix and the number of a shard in
+// braces, so that what one script touches lies in one slot:
+//
+//	{shard of the application's id}
+//	  app:<id>    the record, the stored session with its version, who waits
+//	  in:<id>     the inbox: events that Publish left, for the next Update to queue
+//	  rev:<id>    of each address the newest revision that came into the inbox
+//	  wait:<id>   the replicas on which P-GETs wait, and until when that holds
+//	  dead:<id>   why an application that has ended did so
+//	  due, idle   when sessions have something to do; when applications were used last
+//	  subs        how many subscriptions the sessions hold
+//	{shard of the address}
+//	  w:<address> the applications that watch it, each with a version
+//	  w, wseq     the addresses that anybody watches, and the number of the last change of that
+//	{shard of the owner}
+//	  o:<owner>, o, oseq   the same of the applications that make their owner available
+//	  own:<owner> the owner's applications, oldest first
+//	{shard of the name}
+//	  claim:<name>
+//
+// An Update runs on a session that was decoded before, and one script keeps the
+// outcome if the version is still the one it began with and the inbox holds
+// nothing else; otherwise it answers with what is there, and the function runs
+// once more. Publish loads no session: one trip reads who watches, the next
+// pushes into their inboxes and wakes.
+//
+// An index may hold too much, never too little: an address is entered before
+// the session that watches it is kept, and left after. Leaving names the version
+// that left, so that it does not undo a later coming. Entries of applications
+// that have ended are dropped by whoever meets them.
+//
+// Use mostly asks nobody: a replica answers from the records that it has seen,
+// and hears of applications that end elsewhere, a moment later. Whatever touches
+// a session asks Redis.
+//
+// What a replica hears is lost while it is cut off. When it hears again it asks
+// for everything anew: its records are not trusted until they were verified, all
+// its P-GETs look again, and its view of who is watched is compared.
+//
+// Whatever expires does so by the clock of the replicas, as an argument of the
+// scripts. The life that Redis gives keys is several times as long: only a
+// gateway that is gone for good leaves it to that.
+//
+// It must never know what an application means to the protocol, nor how Redis
+// is reached.
+package redisstore

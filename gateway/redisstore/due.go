@@ -1,0 +1,135 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// taken is how long an application that Due returned is left alone if it was
+// not updated meanwhile.
+const taken = 30 * time.Second
+
+// setBack is how far the time may step back before it counts as a clock that
+// was set.
+const setBack = 5 * time.Second
+
+// dueClock is the latest time that was given to Due.
+type dueClock struct {
+	mu   sync.Mutex
+	seen time.Time
+}
+
+// wentBack says whether the clock was set back since the last call.
+func (c *dueClock) wentBack(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	back := now.Before(c.seen.Add(-setBack))
+	if back || now.After(c.seen) {
+		c.seen = now
+	}
+	return back
+}
+
+// Due implements gateway.Store. Once the clock was set back everything is due:
+// each session has to take its deadlines along.
+func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]string, error) {
+	if s.seen.wentBack(now) {
+		calls := make([]call, shards)
+		for i := range calls {
+			calls[i] = call{script: backScript, keys: []string{s.key(i, "due")}, args: []string{micros(now)}}
+		}
+		if _, err := s.runAll(ctx, "setting deadlines back", calls); err != nil {
+			return nil, err
+		}
+	}
+	candidates, err := s.dueBy(ctx, now, limit)
+	if err != nil || len(candidates) == 0 {
+		return nil, err
+	}
+	var byShard [shards][]string
+	for _, c := range candidates {
+		shard := shardOf(c.id)
+		byShard[shard] = append(byShard[shard], c.id)
+	}
+	var calls []call
+	for shard, ids := range byShard {
+		if len(ids) > 0 {
+			calls = append(calls, call{
+				script: dueScript, keys: []string{s.key(shard, "due")}, args: append([]string{micros(now), micros(now.Add(taken))}, ids...),
+			})
+		}
+	}
+	replies, err := s.runAll(ctx, "taking what is due", calls)
+	if err != nil {
+		return nil, err
+	}
+	mine := make(map[string]bool)
+	for i := range replies {
+		for _, id := range texts(replies, i) {
+			mine[id] = true
+			if e := s.entries.get(id); e != nil {
+				e.taken.Store(true)
+			}
+		}
+	}
+	var ids []string
+	for _, c := range candidates {
+		if mine[c.id] {
+			ids = append(ids, c.id)
+		}
+	}
+	return ids, nil
+}
+
+type candidate struct {
+	id string
+	at float64
+}
+
+// dueBy returns who has something to do, soonest first.
+func (s *Store) dueBy(ctx context.Context, now time.Time, limit int) ([]candidate, error) {
+	commands := make([]command, shards)
+	for i := range commands {
+		commands[i] = s.client.B().Zrange().Key(s.key(i, "due")).Min("-inf").Max(micros(now)).Byscore().Limit(0, int64(limit)).Withscores().Build()
+	}
+	replies, err := s.askAll(ctx, "reading what is due", commands)
+	if err != nil {
+		return nil, err
+	}
+	var all []candidate
+	for _, m := range replies {
+		scores, err := m.AsZScores()
+		if err != nil {
+			continue // nothing is
+		}
+		for _, z := range scores {
+			all = append(all, candidate{z.Member, z.Score})
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) })
+	return all[:min(len(all), limit)], nil
+}
+
+// Claim implements gateway.Store.
+func (s *Store) Claim(ctx context.Context, key string, d time.Duration) (time.Time, bool, error) {
+	now := s.clock.Now()
+	m, err := s.run(ctx, "claiming", call{
+		script: claimScript, keys: []string{s.keyOf("claim", key)},
+		args: []string{micros(now), micros(now.Add(d)), strconv.FormatInt((4*d + time.Minute).Milliseconds(), 10)},
+	})
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	reply := list(m)
+	return instant(text(reply, 0)), number(reply, 1) == 1, nil
+}
+
+// Release implements gateway.Store.
+func (s *Store) Release(ctx context.Context, key string) error {
+	_, err := s.askAll(ctx, "releasing a claim", []command{s.client.B().Del().Key(s.keyOf("claim", key)).Build()})
+	return err
+}

@@ -479,3 +479,39 @@ func TestChangesComeAgainUntilTheyArePassedOn(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
+	for name, shown := range map[string]bool{"somebody asked meanwhile": true, "nobody asked": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := shared(t, 2)
+				w.watch(somebody(1), somebody(2))
+				pass(25 * time.Second)
+				require.Len(t, w.replicas[0].tear(), 2)
+				w.replicas[1].part.Cut(true)
+				w.put(somebody(1), "Busy")
+				w.replicas[0].Reread([]string{somebody(1)})
+				pass(2 * time.Second)
+				require.Equal(t, "Busy", w.replicas[0].availability(t, somebody(1)))
+				require.Len(t, w.replicas[0].tear(), 1)
+				if shown {
+					require.Equal(t, "Available", w.replicas[1].availability(t, somebody(1)), "what was known, soon after")
+					require.Equal(t, "Available", w.replicas[1].availability(t, somebody(2)))
+				}
+				pass(time.Second)
+				w.replicas[1].part.Cut(false)
+				pass(5 * time.Second)
+				got := w.replicas[0].tear()
+				if shown {
+					require.Len(t, got, 1)
+					require.Equal(t, somebody(1), got[0].ID)
+				} else {
+					require.Empty(t, got)
+				}
+				w.agree(t, []string{somebody(1), somebody(2)})
+				pass(time.Minute)
+				require.Empty(t, w.replicas[0].tear())
+			})
+		})
+	}
+}

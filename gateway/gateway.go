@@ -37,9 +37,9 @@ type Source interface {
 	// Notify is called once, before the first Watch. Where several replicas share
 	// what they read, a change comes again after an error.
 	Notify(func(graphsrc.Change) error)
-	// Leads says whether it is this source that reports changes; always, unless
-	// several replicas share what they read.
-	Leads() bool
+	// Recounts says whether a change since somebody was last read is reported even
+	// if nobody watched them then.
+	Recounts() bool
 	ContactSource
 	PublishSource
 	DirectorySource

@@ -42,7 +42,7 @@ type source struct {
 	watchers        map[string]int
 	said            []string // what was published
 	readOnly        bool
-	follows         atomic.Bool               // another replica reports changes
+	recounts        atomic.Bool
 	photos          map[string]string         // by id
 	directoryGroups map[string]graphsrc.Group // by id
 
@@ -355,7 +355,7 @@ func (s *source) Publish(_ context.Context, id string, a mapping.GraphAction, la
 }
 
 // MayPublish implements gateway.Source.
-func (s *source) Leads() bool { return !s.follows.Load() }
+func (s *source) Recounts() bool { return s.recounts.Load() }
 
 func (s *source) MayPublish() bool {
 	s.mu.Lock()

@@ -227,11 +227,11 @@ func (w *watch) resolve(ctx context.Context, t *target) {
 	}
 }
 
-// lookAgain raises the events for a person who is watched from now on. Where
-// several replicas watch, that is when the one begins that reports: for the
-// others the person is new after each start.
+// lookAgain raises the events for a person who is watched from now on. A source
+// that recounts has no need of it, and a replica that starts again would tell
+// everybody who has long been watched by others.
 func (w *watch) lookAgain(ctx context.Context, t *target) {
-	if !t.person.tenant.Source.Leads() {
+	if t.person.tenant.Source.Recounts() {
 		return
 	}
 	// Whoever read the person before they were watched may have missed a change

@@ -77,9 +77,9 @@ func TestNoChangeIsLostWhileAnAddressIsLookedUp(t *testing.T) {
 	}
 }
 
-func TestOnlyWhoReportsChangesHasClientsLookAgain(t *testing.T) {
+func TestNobodyLooksAgainForASourceThatRecounts(t *testing.T) {
 	inBubble(t, "me ana", func(w *world) {
-		w.source.follows.Store(true)
+		w.source.recounts.Store(true)
 		w.source.arrange(func() { w.source.slow["ana@contoso.com"] = 10 * time.Second })
 		me := w.client("me")
 		me.subscribe("ana")

@@ -290,6 +290,11 @@ func (s *Source) Close() { s.life.end() }
 // unless there are others. It asks nobody.
 func (s *Source) Leads() bool { return s.share == nil || s.share.shared.Role() == Leading }
 
+// Recounts says whether a change of somebody is reported even if nobody watched
+// them when it was read, once somebody does: whenever there are other sources, and
+// the change is a few minutes old at most. See sharing.passed.
+func (s *Source) Recounts() bool { return s.share != nil }
+
 // Synchronized reports whether look-ups are answered from a whole directory in
 // memory that is not overdue; always false while synchronization is off.
 func (s *Source) Synchronized() bool {

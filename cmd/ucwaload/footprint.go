@@ -103,7 +103,11 @@ func (c *footprintCommand) start(ctx context.Context, dir, binary string, f *foo
 		if err != nil {
 			return err
 		}
-		if err := ready(ctx, s); err != nil {
+		internal, err := s.gateway.await(ctx, listeningInside)
+		if err != nil {
+			return err
+		}
+		if err := s.ready(ctx, internal); err != nil {
 			return err
 		}
 		if i > 0 { // the first has the program read from the disk
@@ -120,16 +124,12 @@ func (c *footprintCommand) start(ctx context.Context, dir, binary string, f *foo
 	return err
 }
 
-// ready waits until the gateway says that it is ready.
-func ready(ctx context.Context, s *system) error {
-	address, err := s.gateway.await(ctx, listening("listening for health, metrics and status"))
-	if err != nil {
-		return err
-	}
+// ready waits until a gateway says at its internal listener that it is ready.
+func (s *system) ready(ctx context.Context, internal string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+internal+"/readyz", nil)
 		if err != nil {
 			return err
 		}

@@ -153,6 +153,9 @@ func (c *replicasCommand) start(ctx context.Context, dir string, redis object) (
 	if err := s.startSystem(ctx, s.system); err != nil {
 		return s, err
 	}
+	if err := s.system.ready(ctx, s.system.internal); err != nil {
+		return s, err
+	}
 	s.hosts = []string{strings.TrimPrefix(s.system.base, "http://")}
 	everybody := audience{from: 0, n: s.N}
 	members, err := s.openAll(ctx, s.system, plan{clients: s.N, people: hotPeople, watch: hotPeople, audiences: [3]audience{
@@ -166,8 +169,15 @@ func (c *replicasCommand) start(ctx context.Context, dir string, redis object) (
 		if err != nil {
 			return s, err
 		}
-		address, err := s.second.await(ctx, listening("listening"))
+		internal, err := s.second.await(ctx, listeningInside)
 		if err != nil {
+			return s, err
+		}
+		address, err := s.second.await(ctx, listeningOutside)
+		if err != nil {
+			return s, err
+		}
+		if err := s.system.ready(ctx, internal); err != nil {
 			return s, err
 		}
 		s.hosts = append(s.hosts, address)

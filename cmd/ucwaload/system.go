@@ -29,7 +29,7 @@ type system struct {
 	simulator, gateway *process
 	relay              *relay
 	sim                tenant
-	base               string // of the gateway
+	base, internal     string // of the gateway; the address of its internal listener
 	password           string
 	persons            []person
 	http               *http.Client
@@ -107,10 +107,19 @@ func (b *bench) startSystem(ctx context.Context, s *system) (err error) {
 	if err != nil {
 		return err
 	}
-	address, err := s.gateway.await(ctx, listening("listening"))
+	if s.internal, err = s.gateway.await(ctx, listeningInside); err != nil {
+		return err
+	}
+	address, err := s.gateway.await(ctx, listeningOutside)
 	s.base = "http://" + address
 	return err
 }
+
+// The lines in which a gateway tells where it listens, in their order.
+var (
+	listeningInside  = listening("listening for health, metrics and status")
+	listeningOutside = listening("listening")
+)
 
 // listening finds the address in the line of the log that says so.
 func listening(message string) func(line string) (string, bool) {

@@ -18,6 +18,7 @@ import (
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/graphsrc/redisbudget"
+	"ucwagate/graphsrc/redisdirectory"
 	"ucwagate/graphsrc/redisshare"
 	"ucwagate/ucwaapi/signin"
 )
@@ -36,6 +37,8 @@ const (
 type Common struct {
 	Lessor budget.Lessor
 	Shared graphsrc.Shared
+	// Directory is nil where each replica has the whole directory.
+	Directory graphsrc.SharedDirectory
 }
 
 // openRedis opens the way to Redis, if there is one, before whatever uses it: so
@@ -97,7 +100,14 @@ func newCommon(client *redisconn.Client, cfg config.Config, t config.Tenant, clk
 	if err != nil {
 		return Common{}, err
 	}
-	return Common{Lessor: lessor, Shared: shared}, nil
+	common := Common{Lessor: lessor, Shared: shared}
+	if cfg.Directory.Sync {
+		return common, nil
+	}
+	common.Directory, err = redisdirectory.New(redisdirectory.Options{
+		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, Clock: clk, Logger: log,
+	})
+	return common, err
 }
 
 // tickets are the web tickets and the cookies for photos: with the configured

@@ -19,6 +19,7 @@ import (
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/graphsrc/redisbudget"
+	"ucwagate/graphsrc/redisdirectory"
 	"ucwagate/graphsrc/redisshare"
 	"ucwagate/ucwaapi/signin"
 )
@@ -38,6 +39,8 @@ type Common struct {
 	Lessor budget.Lessor
 	Shared graphsrc.Shared
 	Relay  *hookrelay.Relay
+	// Directory is nil where each replica has the whole directory.
+	Directory graphsrc.SharedDirectory
 }
 
 // openRedis opens the way to Redis, if there is one, before whatever uses it: so
@@ -102,7 +105,14 @@ func newCommon(client *redisconn.Client, cfg config.Config, t config.Tenant, clk
 	relay := hookrelay.New(hookrelay.Options{
 		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, Timeout: r.Timeout, Clock: clk, Logger: log,
 	})
-	return Common{Lessor: lessor, Shared: shared, Relay: relay}, nil
+	common := Common{Lessor: lessor, Shared: shared, Relay: relay}
+	if cfg.Directory.Sync {
+		return common, nil
+	}
+	common.Directory, err = redisdirectory.New(redisdirectory.Options{
+		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, Clock: clk, Logger: log,
+	})
+	return common, err
 }
 
 // tickets are the web tickets and the cookies for photos: with the configured

@@ -102,6 +102,7 @@ func TestRedisAcceptsItsArgumentsAndItsUsers(t *testing.T) {
 	for _, allowed := range [][]string{
 		{"SET", "ucwagate:{app:1}:record", "x", "PX", "60000"},
 		{"GET", "ucwagate:{app:1}:record"},
+		{"PTTL", "ucwagate:directory:contoso:ana@contoso.com"},
 		{"XADD", "ucwagate:{contoso:presence}:stream", "MAXLEN", "~", "10", "*", "a", "b"},
 		{"XREAD", "COUNT", "1", "STREAMS", "ucwagate:{contoso:presence}:stream", "0"},
 		{"EVAL", "return redis.call('hset', KEYS[1], 'at', redis.call('time')[1])", "1", "ucwagate:{contoso:budget}:bucket"},

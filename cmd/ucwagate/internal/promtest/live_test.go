@@ -21,8 +21,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/cmd/ucwagate/internal/demo"
 	"ucwagate/cmd/ucwagate/internal/ucwaclient"
+	"ucwagate/graphsrc/redistest"
 )
 
 // patience bounds whatever a test waits for.
@@ -165,8 +167,24 @@ func busy(ctx context.Context, d *demo.Demo) error {
 // evaluable puts values into a panel's expression as Grafana does.
 var evaluable = strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$job", "ucwagate", "$instance", ".*", "$tenant", "simulated")
 
+// replicasRow is the row of the dashboard that is empty without Redis.
+const replicasRow = "Replicas (empty without Redis)"
+
 func TestAPrometheusReadsTheGateway(t *testing.T) {
-	d, err := demo.Start(t.Context(), demo.Options{Still: true, Refresh: time.Second, Helpers: 1, Logger: slog.New(slog.DiscardHandler)})
+	readTheGateway(t, nil)
+}
+
+func TestAPrometheusReadsAReplica(t *testing.T) {
+	redis := redistest.Start(t).Addr()
+	readTheGateway(t, func(c *config.Config) { c.Redis.Addresses, c.Redis.Replicas = []string{redis}, 1 })
+}
+
+// readTheGateway has every panel filled and every rule evaluated with a busy
+// gateway; without Redis one row is empty.
+func readTheGateway(t *testing.T, withRedis func(*config.Config)) {
+	d, err := demo.Start(t.Context(), demo.Options{
+		Still: true, Refresh: time.Second, Helpers: 1, Logger: slog.New(slog.DiscardHandler), Adjust: withRedis,
+	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
@@ -180,12 +198,20 @@ func TestAPrometheusReadsTheGateway(t *testing.T) {
 		require.ErrorIs(t, <-left, context.Canceled)
 	})
 	p := scraping(t, strings.TrimPrefix(d.StatusURL, "http://"))
-	expressions := map[string]string{}
+	expressions, empty, row := map[string]string{}, map[string]string{}, ""
 	for _, panel := range dashboard(t).Panels {
+		if panel.Type == "row" {
+			row = panel.Title
+		}
 		for _, target := range panel.Targets {
+			if row == replicasRow && withRedis == nil {
+				empty[target.Expr] = panel.Title
+				continue
+			}
 			expressions[target.Expr] = panel.Title
 		}
 	}
+	require.Equal(t, withRedis == nil, len(empty) > 0)
 	for _, a := range dashboard(t).Annotations.List {
 		expressions[a.Expr] = a.Name
 	}
@@ -214,6 +240,9 @@ func TestAPrometheusReadsTheGateway(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return rulesAreEvaluated(t, p) }, patience, 200*time.Millisecond)
 	require.Zero(t, p.series(t, `ALERTS{alertstate="firing"}`), "nothing is wrong with it")
+	for expr, title := range empty {
+		require.Zero(t, p.series(t, evaluable.Replace(expr)), title)
+	}
 }
 
 // rulesAreEvaluated says whether each was; one that cannot be fails the test.

@@ -26,7 +26,8 @@ type client struct {
 	told    map[string]int    // how many events there were of each since forget
 	gone    error             // the application ended
 	again   int               // packages that said resume or resync
-	retried int               // requests that failed
+	retried int               // requests that failed, those not counted that waited too long
+	last    error             // of them
 }
 
 // open signs in, starts an application and subscribes.
@@ -108,7 +109,11 @@ func (c *client) failed(ctx context.Context, err error) bool {
 		c.gone = err
 		return true
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false // the client's own patience
+	}
 	c.retried++
+	c.last = err
 	var status *ucwaclient.StatusError
 	if errors.As(err, &status) && status.Status < http.StatusInternalServerError && status.Status != http.StatusConflict {
 		c.gone = err // nothing else may be refused

@@ -74,8 +74,9 @@ const complaintsEvery = time.Minute
 // complaints logs what is wrong with requests that anybody can send: a line for
 // each reason and minute at most, with how often it was so since the last line.
 type complaints struct {
-	log *slog.Logger
-	clk clock.Clock
+	log  *slog.Logger
+	clk  clock.Clock
+	told func() // nil: nobody is
 
 	mu      sync.Mutex
 	reasons map[string]*complaint // the reasons are constants, so they are few
@@ -86,14 +87,17 @@ type complaint struct {
 	since  int
 }
 
-func newComplaints(log *slog.Logger, clk clock.Clock) *complaints {
-	return &complaints{log: log, clk: clk, reasons: map[string]*complaint{}}
+func newComplaints(log *slog.Logger, clk clock.Clock, told func()) *complaints {
+	return &complaints{log: log, clk: clk, told: told, reasons: map[string]*complaint{}}
 }
 
 // about counts the reason, a constant text, and logs it when it is time to.
 func (c *complaints) about(reason string, attrs ...any) {
 	if count := c.count(reason); count > 0 {
 		c.log.Warn("change notifications: "+reason, append([]any{"count", count}, attrs...)...)
+		if c.told != nil {
+			c.told()
+		}
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
+
+	"ucwagate/graphsrc/budget"
 )
 
 // directory finds users by address and by id: in the synchronized index if
@@ -14,12 +17,17 @@ type directory struct {
 	byAddress *memo[*User]
 	byID      *memo[*User]
 	finder    *finder
-	sync      *syncer // may be nil
+	sync      *syncer        // may be nil
+	shared    *sharedLookups // may be nil
 }
 
 func newDirectory(o *Options, life *lifetime, users *grant, sync *syncer) (*directory, error) {
 	d := &directory{graph: o.Graph, domains: newDomains(o.Domains), sync: sync}
 	d.finder = &finder{graph: o.Graph, clk: o.Clock, life: life, window: o.BatchWindow, timeout: o.Timeout}
+	if o.SharedDirectory != nil && sync == nil { // what is synchronized is not looked up
+		d.shared = newSharedLookups(o, life)
+		d.finder.shared = d.shared
+	}
 	memory := func(op string) (*memo[*User], error) {
 		return newMemo(&memo[*User]{
 			op: op, life: life, clk: o.Clock, timeout: o.Timeout, ttl: o.UserTTL, negative: o.NegativeTTL, grant: users,
@@ -96,19 +104,62 @@ func (d *directory) lookup(ctx context.Context, address string) (User, error) {
 	case nobody:
 		return User{}, &Error{Op: "find user", Kind: KindNotFound, Message: "nobody in the synchronized directory has the address"}
 	}
-	u, err := d.byAddress.get(ctx, address, func(ctx context.Context) (*User, error) {
-		u, err := d.finder.find(ctx, address)
-		if err != nil {
-			return nil, err
+	if d.shared != nil && budget.LaneOf(ctx) <= budget.Publish {
+		defer d.shared.leave(address, d.shared.enter(address, true), true)
+	}
+	u, err := d.byAddress.getUntil(ctx, address, func(ctx context.Context) (*User, time.Time, error) {
+		if d.shared != nil {
+			return d.recallOrAsk(ctx, address)
 		}
-		u = tidy(u)
-		d.byID.put(u.ID, &u)
-		return &u, nil
+		return d.ask(ctx, address)
 	})
 	if err != nil {
 		return User{}, err
 	}
 	return *u, nil
+}
+
+// ask asks Graph who has an address.
+func (d *directory) ask(ctx context.Context, address string) (*User, time.Time, error) {
+	u, until, err := d.finder.find(ctx, address)
+	if err != nil {
+		return nil, until, err
+	}
+	u = tidy(u)
+	d.remember(&u, until)
+	return &u, until, nil
+}
+
+// recallOrAsk asks Graph unless another source has, and lets others know.
+func (d *directory) recallOrAsk(ctx context.Context, address string) (*User, time.Time, error) {
+	ctx, out, ok := d.shared.find(ctx, address)
+	switch {
+	case ok && out.User == nil:
+		return nil, out.Until, errNobody
+	case ok:
+		u := tidy(*out.User)
+		d.remember(&u, out.Until)
+		return &u, out.Until, nil
+	}
+	u, until, err := d.ask(ctx, address)
+	if until.IsZero() {
+		switch now := d.byAddress.clk.Now(); {
+		case err == nil:
+			d.shared.keep(LookedUp{address, u, now.Add(d.byAddress.ttl)})
+		case errorOf(err).Kind == KindNotFound:
+			d.shared.keep(LookedUp{address, nil, now.Add(d.byAddress.negative)})
+		}
+	}
+	return u, until, err
+}
+
+// remember remembers a user by id, whom somebody else looked up if until is set.
+func (d *directory) remember(u *User, until time.Time) {
+	if until.IsZero() {
+		d.byID.put(u.ID, u)
+	} else if last, ok := d.byID.recall(u.ID); !ok || last.until.Before(until) {
+		d.byID.putUntil(u.ID, u, until)
+	}
 }
 
 // known looks an address up in memory. nobody says that there is no need to ask.
@@ -153,6 +204,7 @@ func (d *directory) user(ctx context.Context, k userKey) (User, error) {
 // addresses might be a better match for somebody else. Who is in the
 // synchronized index is not remembered twice.
 func (d *directory) learn(users []User) {
+	var outcomes []LookedUp
 	for i := range users {
 		u := users[i]
 		k, ok := parseKey(u.ID)
@@ -162,7 +214,13 @@ func (d *directory) learn(users []User) {
 		d.byID.put(u.ID, &u)
 		if a := Address(u); a != "" {
 			d.byAddress.put(a, &u)
+			if d.shared != nil {
+				outcomes = append(outcomes, LookedUp{a, &u, d.byAddress.clk.Now().Add(d.byAddress.ttl)})
+			}
 		}
+	}
+	if d.shared != nil {
+		d.shared.keep(outcomes...)
 	}
 }
 

@@ -313,7 +313,7 @@ func TestAnAddressNobodyWaitsForAnyMoreLeavesTheQueue(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for n := range 100 {
-			wg.Go(func() { _, _ = f.find(ctx, fmt.Sprintf("somebody%d@contoso.com", n)) })
+			wg.Go(func() { _, _, _ = f.find(ctx, fmt.Sprintf("somebody%d@contoso.com", n)) })
 		}
 		wait(100 * time.Millisecond)
 		synctest.Wait()

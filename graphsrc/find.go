@@ -40,6 +40,7 @@ type finder struct {
 	life    *lifetime
 	window  time.Duration
 	timeout time.Duration
+	shared  *sharedLookups // may be nil
 
 	mu      sync.Mutex
 	waiting fair[*search]
@@ -50,11 +51,13 @@ type search struct {
 	address string
 	lane    budget.Lane
 	client  string
+	since   time.Time // zero unless look-ups are shared
 	seat    seat[*search]
 	done    chan struct{}
 	user    User
 	err     error // nil and no user yet: still sought
 	found   bool
+	until   time.Time // when another source's outcome ends; zero: it is Graph's
 }
 
 func (s *search) settle(u User, err error) {
@@ -62,9 +65,16 @@ func (s *search) settle(u User, err error) {
 	close(s.done)
 }
 
-// find returns the user who has a normalized address; nobody is KindNotFound.
-func (f *finder) find(ctx context.Context, address string) (User, error) {
+// errNobody is the outcome of looking for an address that nobody has.
+var errNobody = &Error{Op: "find user", Kind: KindNotFound, Message: "nobody has the address"}
+
+// find returns the user who has a normalized address; nobody is KindNotFound. What
+// another source has found meanwhile holds until a given time.
+func (f *finder) find(ctx context.Context, address string) (User, time.Time, error) {
 	s := &search{address: address, lane: budget.LaneOf(ctx), client: budget.ClientOf(ctx), done: make(chan struct{})}
+	if f.shared != nil {
+		s.since = f.clk.Now()
+	}
 	f.mu.Lock()
 	f.waiting.push(s.client, &s.seat, s)
 	if f.running < maxFinding {
@@ -76,10 +86,10 @@ func (f *finder) find(ctx context.Context, address string) (User, error) {
 	f.mu.Unlock()
 	select {
 	case <-s.done:
-		return s.user, s.err
+		return s.user, s.until, s.err
 	case <-ctx.Done():
 		f.withdraw(s)
-		return User{}, ctx.Err()
+		return User{}, time.Time{}, ctx.Err()
 	}
 }
 
@@ -128,6 +138,9 @@ func (f *finder) search(batch []*search) {
 	ctx := budget.WithClient(budget.WithLane(f.life.ctx, lane), batch[0].client)
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
+	if f.shared != nil {
+		f.shared.settle(batch)
+	}
 	f.byPrincipalName(ctx, batch)
 	rest := sought(batch, func(s *search) bool { return len(s.address)+len("smtp:") <= maxCompared })
 	const pair = maxExpressions / comparisons
@@ -137,7 +150,7 @@ func (f *finder) search(batch []*search) {
 		rest = rest[n:]
 	}
 	for _, s := range sought(batch, func(*search) bool { return true }) {
-		s.settle(User{}, &Error{Op: "find user", Kind: KindNotFound, Message: "nobody has the address"})
+		s.settle(User{}, errNobody)
 	}
 }
 

@@ -73,9 +73,24 @@ func newMemo[V any](m *memo[V], maximum int, weight func(V) int) (*memo[V], erro
 	return m, nil
 }
 
+// loader asks a question, see getUntil.
+type loader[V any] = func(ctx context.Context) (V, time.Time, error)
+
 // get returns the answer to key, asking by load if it is not remembered.
 // An answer past its time is returned while Graph fails. Errors are *Error.
 func (m *memo[V]) get(ctx context.Context, key string, load func(ctx context.Context) (V, error)) (V, error) {
+	if r, ok := m.recall(key); ok {
+		return r.result()
+	}
+	return m.getUntil(ctx, key, func(ctx context.Context) (V, time.Time, error) {
+		value, err := load(ctx)
+		return value, time.Time{}, err
+	})
+}
+
+// getUntil is get where load says until when the answer holds, if somebody else
+// asked before; zero: it is Graph's, and holds for the usual time.
+func (m *memo[V]) getUntil(ctx context.Context, key string, load loader[V]) (V, error) {
 	if r, ok := m.recall(key); ok {
 		return r.result()
 	}
@@ -92,7 +107,7 @@ func (m *memo[V]) get(ctx context.Context, key string, load func(ctx context.Con
 
 // join waits for the flight of a key together with others, or starts it. A
 // flight that waits for its turn has a seat for each caller.
-func (m *memo[V]) join(ctx context.Context, key string, load func(ctx context.Context) (V, error)) (*flight[V], *seat[*flight[V]]) {
+func (m *memo[V]) join(ctx context.Context, key string, load loader[V]) (*flight[V], *seat[*flight[V]]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.flights[key]
@@ -222,7 +237,7 @@ func (r remembered[V]) result() (V, error) {
 	return r.value, nil
 }
 
-func (m *memo[V]) ask(lane budget.Lane, client, key string, f *flight[V], load func(ctx context.Context) (V, error)) remembered[V] {
+func (m *memo[V]) ask(lane budget.Lane, client, key string, f *flight[V], load loader[V]) remembered[V] {
 	closed := remembered[V]{err: &Error{Op: m.op, Kind: KindUnavailable, Err: errClosed}}
 	if !m.life.enter() {
 		m.drop(f)
@@ -245,7 +260,16 @@ func (m *memo[V]) ask(lane budget.Lane, client, key string, f *flight[V], load f
 	ctx := budget.WithClient(budget.WithLane(m.life.ctx, lane), client)
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
-	value, err := load(ctx)
+	value, until, err := load(ctx)
+	if !until.IsZero() { // whoever asked had the permission
+		if err != nil {
+			r.err = asError(m.op, err)
+		} else {
+			r.value = value
+		}
+		r.until = until
+		return m.store(key, r)
+	}
 	if err == nil {
 		m.grant.observe(nil)
 		return m.store(key, remembered[V]{value: value, until: m.clk.Now().Add(m.ttl)})
@@ -272,6 +296,8 @@ func (m *memo[V]) store(key string, r remembered[V]) remembered[V] {
 }
 
 // put remembers an answer that came by another way.
-func (m *memo[V]) put(key string, value V) {
-	m.store(key, remembered[V]{value: value, until: m.clk.Now().Add(m.ttl)})
+func (m *memo[V]) put(key string, value V) { m.putUntil(key, value, m.clk.Now().Add(m.ttl)) }
+
+func (m *memo[V]) putUntil(key string, value V, until time.Time) {
+	m.store(key, remembered[V]{value: value, until: until})
 }

@@ -42,6 +42,9 @@ type Options struct {
 	// Shared is what this source has in common with others of the same tenant, in
 	// other processes; nil: there are none. See sharing.go.
 	Shared Shared
+	// SharedDirectory is where it finds what others of the same tenant have looked
+	// up; nil: it looks everybody up itself. It is not used with DirectorySync.
+	SharedDirectory SharedDirectory
 
 	// OnChange hears of every difference in what is known of a watched person;
 	// see Watch. Notify sets it later.

@@ -114,7 +114,7 @@ func (a *allowance) Read(p []byte) (int, error) {
 
 // read reads the body item by item and keeps only what is for us, so that a body
 // of many small things does not become many large ones in memory.
-func (r *Receiver) read(body io.Reader) (*delivery, error) {
+func (e *entrance) read(body io.Reader) (*delivery, error) {
 	dec := newBodyReader(body)
 	if err := dec.expect(json.Delim('{')); err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (r *Receiver) read(body io.Reader) (*delivery, error) {
 		switch {
 		case name == "value" && !items:
 			items = true
-			err = r.readItems(dec, d)
+			err = e.readItems(dec, d)
 		case name == "validationTokens" && !tokens:
 			tokens = true
 			err = readTokens(dec, d)
@@ -155,7 +155,7 @@ func (r *Receiver) read(body io.Reader) (*delivery, error) {
 	return d, nil
 }
 
-func (r *Receiver) readItems(dec *bodyReader, d *delivery) error {
+func (e *entrance) readItems(dec *bodyReader, d *delivery) error {
 	dec.allow()
 	if err := dec.expect(json.Delim('[')); err != nil {
 		return err
@@ -166,12 +166,12 @@ func (r *Receiver) readItems(dec *bodyReader, d *delivery) error {
 		if err != nil {
 			return err
 		}
-		r.counts.items.Add(1)
+		e.counts.items.Add(1)
 		if malformed {
-			r.malformed()
+			e.malformed()
 			continue
 		}
-		if t, ok := r.admit(&it); ok {
+		if t, ok := e.admit(&it); ok {
 			d.tasks = append(d.tasks, t)
 		}
 	}
@@ -179,53 +179,53 @@ func (r *Receiver) readItems(dec *bodyReader, d *delivery) error {
 }
 
 // admit decides whether an item is for us, by what costs next to nothing.
-func (r *Receiver) admit(it *item) (task, bool) {
+func (e *entrance) admit(it *item) (task, bool) {
 	tenant := it.TenantID
 	if tenant == "" {
 		tenant = it.OrganizationID
 	}
-	if !strings.EqualFold(tenant, r.tenant) {
-		r.counts.foreignTenant.Add(1)
-		r.complaints.about("an item was for another tenant")
+	if !strings.EqualFold(tenant, e.tenant) {
+		e.counts.foreignTenant.Add(1)
+		e.complaints.about("an item was for another tenant")
 		return task{}, false
 	}
 	if it.ClientState == "" || len(it.ClientState) > maxClientState ||
 		it.SubscriptionID == "" || len(it.SubscriptionID) > maxSubscriptionID ||
-		!r.subs.Knows(it.SubscriptionID, it.ClientState) {
-		r.counts.wrongClientState.Add(1)
-		r.complaints.about("an item had no known subscription and clientState")
+		!e.subs.Knows(it.SubscriptionID, it.ClientState) {
+		e.counts.wrongClientState.Add(1)
+		e.complaints.about("an item had no known subscription and clientState")
 		return task{}, false
 	}
 	t := task{subscription: it.SubscriptionID}
 	if it.LifecycleEvent != "" {
-		t.event = r.event(it.LifecycleEvent)
+		t.event = e.event(it.LifecycleEvent)
 		return t, t.event != ""
 	}
 	t.person = person(it.ResourceData.ID, it.ResourceData.ODataID)
 	t.content = it.EncryptedContent
 	if t.person == "" && t.content == nil {
-		r.malformed()
+		e.malformed()
 		return task{}, false
 	}
 	return t, true
 }
 
 // event returns the event of that name, counted; empty if it is unknown.
-func (r *Receiver) event(name string) Event {
+func (e *entrance) event(name string) Event {
 	for i, event := range events {
 		if strings.EqualFold(name, string(event)) {
-			r.counts.lifecycle[i].Add(1)
+			e.counts.lifecycle[i].Add(1)
 			return event
 		}
 	}
-	r.counts.unknownEvent.Add(1)
-	r.complaints.about("a lifecycle event was unknown", "event", name[:min(len(name), 64)])
+	e.counts.unknownEvent.Add(1)
+	e.complaints.about("a lifecycle event was unknown", "event", name[:min(len(name), 64)])
 	return ""
 }
 
-func (r *Receiver) malformed() {
-	r.counts.malformed.Add(1)
-	r.complaints.about("an item was malformed")
+func (e *entrance) malformed() {
+	e.counts.malformed.Add(1)
+	e.complaints.about("an item was malformed")
 }
 
 func readTokens(dec *bodyReader, d *delivery) error {

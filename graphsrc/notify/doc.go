@@ -18,6 +18,11 @@
 // slow that takes longer than 2.9 s, and drops its notifications when that is so
 // for 15 % of them.
 //
+// Where several replicas share an address and one has subscribed, the others have
+// a Forwarder: it answers validations, and hands on what may be Graph's.
+//
+//	POST {…} ─▶ Forwarder: form, tenant, Tokens.Verify ─▶ Relay.Deliver ┄▶ Receiver.Take
+//
 // The package must never know applications, UCWA, who is watched, or how a
 // subscription comes to be.
 //

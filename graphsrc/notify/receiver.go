@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,12 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
-	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/clock"
@@ -28,17 +25,6 @@ const (
 	// maxWorkers bounds the default number of workers: with one processor a
 	// worker opens about a thousand items a second.
 	maxWorkers = 4
-
-	// maxValidationToken bounds the token that an URL is validated with, in bytes.
-	maxValidationToken = 4096
-	// maxReading is how many deliveries are read at a time. What reading one
-	// holds is bounded by maxValue and by what is kept of it, so that all of them
-	// take less than ten megabytes whoever sends them. One of Graph's is read in
-	// milliseconds.
-	maxReading = 16
-	// retryAfter is what Graph is asked to wait when a delivery cannot be taken.
-	// It redelivers for up to 4 hours.
-	retryAfter = 10 * time.Second
 )
 
 // Event is what a lifecycle notification tells of a subscription.
@@ -108,21 +94,16 @@ type Config struct {
 // waits for the end of a body, one of the 16 deliveries that are read at a time is
 // taken by it, so a few seconds should do.
 type Receiver struct {
-	tenant  string
-	subs    Subscriptions
-	sink    Sink
-	keys    *Keyring
-	tokens  *Tokens
-	maxBody int64
+	*entrance
+	sink   Sink
+	keys   *Keyring
+	tokens *Tokens
 
-	reading    chan struct{} // has an element for each delivery that is read
-	queue      *queue
-	hints      *hints
-	ctx        context.Context // of the workers' requests; ended by Close
-	cancel     context.CancelFunc
-	workers    sync.WaitGroup
-	counts     counters
-	complaints *complaints
+	queue   *queue
+	hints   *hints
+	ctx     context.Context // of the workers' requests; ended by Close
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
 }
 
 var _ http.Handler = (*Receiver)(nil)
@@ -146,13 +127,12 @@ func NewReceiver(cfg Config) (*Receiver, error) {
 	}
 	workers := cmp.Or(cfg.Workers, min(runtime.GOMAXPROCS(0), maxWorkers))
 	r := &Receiver{
-		tenant: tenant, subs: cfg.Subscriptions, sink: cfg.Sink, keys: cfg.Keys, tokens: cfg.Tokens,
-		maxBody:    cmp.Or(cfg.MaxBody, DefaultMaxBody),
-		reading:    make(chan struct{}, maxReading),
-		queue:      newQueue(workers, cmp.Or(cfg.Queue, DefaultQueue)),
-		hints:      newHints(cfg.Clock),
-		complaints: newComplaints(cfg.Logger, cfg.Clock, cfg.Refused),
+		entrance: newEntrance(tenant, cfg.Subscriptions, cfg.MaxBody, cfg.Logger, cfg.Clock),
+		sink:     cfg.Sink, keys: cfg.Keys, tokens: cfg.Tokens,
+		queue: newQueue(workers, cmp.Or(cfg.Queue, DefaultQueue)),
+		hints: newHints(cfg.Clock),
 	}
+	r.complaints.told = cfg.Refused
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, shard := range r.queue.shards {
 		r.workers.Go(func() {
@@ -175,86 +155,40 @@ func (r *Receiver) Close() {
 
 // ServeHTTP answers Graph: validation of the URL, or a delivery.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	header := w.Header()
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Cache-Control", "no-store")
-	if req.Method != http.MethodPost {
-		header.Set("Allow", http.MethodPost)
-		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
-		return
-	}
-	if query := req.URL.Query(); query.Has("validationToken") {
-		r.validate(w, query.Get("validationToken"))
-		return
-	}
-	status := r.deliver(w, req)
-	switch status {
-	case http.StatusAccepted:
-		w.WriteHeader(status)
-		return
-	case http.StatusServiceUnavailable:
-		header.Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
-	}
-	http.Error(w, http.StatusText(status), status)
+	r.serve(w, req, r)
 }
 
-// validate sends the token back, by which Graph sees that the URL is ours. Anyone
-// can have anything sent back, so it goes out as plain text that no browser may
-// take for something else, and what could be markup does not go out at all:
-// escaping would make the validation fail, and Graph never sends any.
-//
-// Source: https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
-func (r *Receiver) validate(w http.ResponseWriter, token string) {
-	markup := func(c rune) bool { return c == '<' || c == '>' || unicode.IsControl(c) }
-	if token == "" || len(token) > maxValidationToken || !utf8.ValidString(token) || strings.ContainsFunc(token, markup) {
-		r.counts.unreadable.Add(1)
-		http.Error(w, "The validation token is malformed.", http.StatusBadRequest)
-		return
-	}
-	r.counts.validations.Add(1)
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	_, _ = io.WriteString(w, token)
-}
+func (r *Receiver) validated(context.Context) { r.Validated() }
 
-// deliver reads a delivery, queues what is accepted of it and returns the status
-// to answer with. Whatever is wrong with the items is no reason for another
-// status: Graph would redeliver, and others would learn from it.
-func (r *Receiver) deliver(w http.ResponseWriter, req *http.Request) int {
+// Validated counts a validation that another replica answered.
+func (r *Receiver) Validated() { r.counts.validations.Add(1) }
+
+// keeps nothing: the items are queued as they were read.
+func (*Receiver) keeps() io.Writer { return nil }
+
+// Take takes a delivery that came to another replica, as if it had come here. It
+// reports false if it should be given once more later, where Graph is answered
+// with 503.
+func (r *Receiver) Take(delivery []byte) bool {
 	r.counts.deliveries.Add(1)
-	select {
-	case r.reading <- struct{}{}:
-	default:
-		r.counts.busy.Add(1)
-		r.complaints.about("too many deliveries came at a time, one was put off")
-		w.Header().Set("Connection", "close") // else the server waits for the body before it answers
-		return http.StatusServiceUnavailable
+	d, err := r.read(bytes.NewReader(delivery))
+	if err != nil {
+		r.unreadable(err)
+		return true
 	}
-	d, err := r.readOne(w, req)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge) || errors.Is(err, errTooMuch):
-		r.counts.unreadable.Add(1)
-		r.complaints.about("a delivery was too large")
-		return http.StatusRequestEntityTooLarge
-	case err != nil:
-		r.counts.unreadable.Add(1)
-		r.complaints.about("a delivery could not be read")
-		return http.StatusBadRequest
-	case len(d.tasks) == 0:
+	return r.accept(r.ctx, d, nil) == http.StatusAccepted
+}
+
+// accept queues what was read.
+func (r *Receiver) accept(_ context.Context, d *delivery, _ io.Writer) int {
+	if len(d.tasks) == 0 {
 		return http.StatusAccepted
 	}
-	d.proof = sync.OnceValue(func() proof { return r.prove(d.tokens) })
+	d.proof = sync.OnceValue(func() proof { return r.tokens.prove(r.ctx, d.tokens) })
 	if !r.queue.put(d) {
 		r.counts.queueFull.Add(1)
 		r.complaints.about("the queue was full or closed, the delivery was put off")
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusAccepted
-}
-
-// readOne reads the body of a request, and ends its turn.
-func (r *Receiver) readOne(w http.ResponseWriter, req *http.Request) (*delivery, error) {
-	defer func() { <-r.reading }()
-	return r.read(http.MaxBytesReader(w, req.Body, r.maxBody))
 }

@@ -87,8 +87,8 @@ type complaint struct {
 	since  int
 }
 
-func newComplaints(log *slog.Logger, clk clock.Clock, told func()) *complaints {
-	return &complaints{log: log, clk: clk, told: told, reasons: map[string]*complaint{}}
+func newComplaints(log *slog.Logger, clk clock.Clock) *complaints {
+	return &complaints{log: log, clk: clk, reasons: map[string]*complaint{}}
 }
 
 // about counts the reason, a constant text, and logs it when it is time to.

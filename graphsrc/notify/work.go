@@ -2,7 +2,6 @@ package notify
 
 import (
 	"cmp"
-	"errors"
 	"hash/maphash"
 	"sync"
 
@@ -153,18 +152,3 @@ const (
 	unknown              // none is good, but about one nothing can be said
 	proven
 )
-
-// prove looks for one good token: there is one for each application and tenant
-// that the delivery has items of, and ours is one pair.
-func (r *Receiver) prove(tokens []string) proof {
-	result := refuted
-	for _, token := range tokens {
-		switch err := r.tokens.Verify(r.ctx, token); {
-		case err == nil:
-			return proven
-		case errors.Is(err, ErrKeysUnavailable):
-			result = unknown
-		}
-	}
-	return result
-}

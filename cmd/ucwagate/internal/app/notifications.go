@@ -27,6 +27,10 @@ import (
 //	Graph ──POST──▶ receiver ──▶ manager ──▶ source
 //	  ▲                             │  ▲ Missed │
 //	  └── /subscriptions ◀──────────┘  └────────┘
+//
+// With other replicas that is so at the one that leads. The others have a
+// forwarder in the place of the receiver, and relay.Serve gives what they forward
+// to the receiver.
 type notifications struct {
 	url      string
 	source   *graphsrc.Source
@@ -40,7 +44,8 @@ type notifications struct {
 	signInNeeded, refused func() // are told; nil: nobody is
 
 	shared   graphsrc.Shared  // nil: there are no other replicas
-	relay    *hookrelay.Relay // to the one that leads; nil: there is none
+	relay    *hookrelay.Relay // to the one that leads; nil: there are no other replicas
+	forward  *notify.Forwarder
 	running  atomic.Pointer[runningNotifications]
 	stop     context.CancelFunc // of following; nil if there is nobody to follow
 	done     sync.WaitGroup
@@ -50,8 +55,9 @@ type notifications struct {
 type runningNotifications struct {
 	receiver *notify.Receiver
 	manager  *cover.Manager
-	ended    context.Context // ends with it
-	end      context.CancelFunc
+
+	stop     context.CancelFunc // of relaying
+	relaying sync.WaitGroup     // of what other replicas receive
 }
 
 // newNotifications returns nil if the tenant has no helper accounts. graph names
@@ -79,6 +85,20 @@ func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, 
 	})
 	if err != nil {
 		return nil, err
+	}
+	if n.relay != nil {
+		n.forward, err = notify.NewForwarder(notify.ForwarderConfig{
+			TenantID: t.TenantID, Tokens: n.tokens, Relay: n.relay, Logger: log, Clock: clk,
+			Refused: func() {
+				if n.refused != nil { // set before anything is served
+					n.refused()
+				}
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		n.cleanups = append(n.cleanups, n.forward.Close)
 	}
 	for _, file := range t.Notifications.Helpers {
 		account, err := delegated.New(delegated.Options{Graph: graph, File: file, Clock: clk, Logger: log})
@@ -117,7 +137,6 @@ func (n *notifications) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
 	n.done.Go(func() { n.follow(ctx) })
-	n.done.Go(func() { n.serveOthers(ctx) })
 	return nil
 }
 
@@ -133,20 +152,6 @@ func (n *notifications) follow(ctx context.Context) {
 			}
 		case role == graphsrc.Following && running:
 			n.end()
-		}
-		n.pause(ctx)
-	}
-}
-
-// serveOthers answers what other replicas receive, while this one has subscribed.
-func (n *notifications) serveOthers(ctx context.Context) {
-	for ctx.Err() == nil {
-		if r := n.running.Load(); r != nil {
-			serving, stop := context.WithCancel(ctx)
-			ended := context.AfterFunc(r.ended, stop)
-			n.relay.Serve(serving, r.receiver)
-			ended()
-			stop()
 		}
 		n.pause(ctx)
 	}
@@ -180,8 +185,12 @@ func (n *notifications) begin() error {
 		m.Close()
 		return fmt.Errorf("receiving notifications: %w", err)
 	}
-	ended, end := context.WithCancel(context.Background())
-	n.running.Store(&runningNotifications{r, m, ended, end})
+	ctx, stop := context.WithCancel(context.Background())
+	running := &runningNotifications{receiver: r, manager: m, stop: stop}
+	if n.relay != nil {
+		running.relaying.Go(func() { n.relay.Serve(ctx, n.leads, r) })
+	}
+	n.running.Store(running)
 	return nil
 }
 
@@ -189,7 +198,8 @@ func (n *notifications) begin() error {
 func (n *notifications) end() {
 	if r := n.running.Load(); r != nil {
 		n.source.OnMissed(func(string) {})
-		r.end()
+		r.stop()
+		r.relaying.Wait()
 		r.manager.Close()
 		r.receiver.Close()
 		n.running.Store(nil)
@@ -211,7 +221,11 @@ func (n *notifications) close() {
 	n.cleanups = nil
 }
 
-// Validations is how often Graph has asked whether the address is ours.
+// leads reports whether no other replica can have subscribed.
+func (n *notifications) leads() bool { return n.shared.Role() == graphsrc.Leading }
+
+// Validations is how often Graph has asked whether the address is ours, at this
+// replica or, since this one leads, at others.
 func (n *notifications) Validations() uint64 {
 	if r := n.running.Load(); r != nil {
 		return r.receiver.Stats().Validations
@@ -225,8 +239,8 @@ const deliveryTime = 3 * time.Second
 
 // ServeHTTP is what Graph delivers to.
 func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	running := n.running.Load()
-	if running == nil && n.relay == nil {
+	handler := n.hook()
+	if handler == nil {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "not started yet", http.StatusServiceUnavailable)
 		return
@@ -237,11 +251,21 @@ func (n *notifications) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if !errors.Is(err, http.ErrNotSupported) {
 		return
 	}
-	if running == nil {
-		n.relay.ServeHTTP(w, r)
-		return
+	handler.ServeHTTP(w, r)
+}
+
+// hook is what answers Graph at this moment; nil before there is anything. A
+// replica that has just lost the lead may still have subscriptions that it ends:
+// but what comes is for another one's.
+func (n *notifications) hook() http.Handler {
+	running := n.running.Load()
+	switch {
+	case n.forward != nil && (running == nil || n.shared.Role() == graphsrc.Following):
+		return n.forward
+	case running != nil:
+		return running.receiver
 	}
-	running.receiver.ServeHTTP(w, r)
+	return nil
 }
 
 // hooks puts the receivers of the tenants before what is served otherwise.

@@ -18,8 +18,8 @@ import (
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/clock"
-	"ucwagate/graphsrc/notify"
 	"ucwagate/graphsrc/redisbudget"
+	"ucwagate/graphsrc/redisdirectory"
 	"ucwagate/graphsrc/redisshare"
 	"ucwagate/ucwaapi/signin"
 )
@@ -39,6 +39,8 @@ type Common struct {
 	Lessor budget.Lessor
 	Shared graphsrc.Shared
 	Relay  *hookrelay.Relay
+	// Directory is nil where each replica has the whole directory.
+	Directory graphsrc.SharedDirectory
 }
 
 // openRedis opens the way to Redis, if there is one, before whatever uses it: so
@@ -101,9 +103,16 @@ func newCommon(client *redisconn.Client, cfg config.Config, t config.Tenant, clk
 		return Common{}, err
 	}
 	relay := hookrelay.New(hookrelay.Options{
-		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, MaxBody: notify.DefaultMaxBody, Clock: clk, Logger: log,
+		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, Timeout: r.Timeout, Clock: clk, Logger: log,
 	})
-	return Common{Lessor: lessor, Shared: shared, Relay: relay}, nil
+	common := Common{Lessor: lessor, Shared: shared, Relay: relay}
+	if cfg.Directory.Sync {
+		return common, nil
+	}
+	common.Directory, err = redisdirectory.New(redisdirectory.Options{
+		Client: client, Prefix: r.Prefix, Tenant: t.TenantID, Clock: clk, Logger: log,
+	})
+	return common, err
 }
 
 // tickets are the web tickets and the cookies for photos: with the configured

@@ -79,7 +79,7 @@ func NewTenant(cfg config.Config, t config.Tenant, clk clock.Clock, log *slog.Lo
 		kept = syncfile.New(cfg.Directory.StateFile + "." + t.Name)
 	}
 	source, err := graphsrc.New(graphsrc.Options{
-		Graph: graph, Budget: b, Clock: clk, Logger: log, Shared: common.Shared,
+		Graph: graph, Budget: b, Clock: clk, Logger: log, Shared: common.Shared, SharedDirectory: common.Directory,
 		RefreshRate: t.Budget.Rate * cfg.Presence.RefreshShare, WatchCeiling: cfg.Presence.RefreshCeiling,
 		Fresh: cfg.Presence.Refresh, Stale: cfg.Presence.Staleness, CacheSize: cfg.Presence.CacheSize,
 		SafetyNet:   max(t.Notifications.SafetyNet, cfg.Presence.Refresh),

@@ -14,6 +14,10 @@ import (
 	"ucwagate/graphsrc/msgraph/delegated"
 )
 
+// DeliverTo has Graph deliver to h instead of to the demonstration's own gateway:
+// to another replica of it, as a load balancer would.
+func (d *Demo) DeliverTo(h http.Handler) { d.handler.Store(&h) }
+
 // notified switches change notifications on: it signs a helper account in, as a
 // person does with ucwagate helper sign-in, and puts HTTPS before the gateway,
 // which Graph insists on.

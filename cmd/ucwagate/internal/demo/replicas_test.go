@@ -26,12 +26,22 @@ type replicas struct {
 
 func startReplicas(t *testing.T, n int, redis func(*config.Redis)) *replicas {
 	t.Helper()
+	return startReplicasOf(t, n, redis, demo.Options{})
+}
+
+func startReplicasOf(t *testing.T, n int, redis func(*config.Redis), o demo.Options) *replicas {
+	t.Helper()
 	var cfg config.Config
-	d := startWith(t, demo.Options{Adjust: func(c *config.Config) {
+	adjust := o.Adjust
+	o.Adjust = func(c *config.Config) {
 		c.Redis.Replicas = n + 1
 		redis(&c.Redis)
+		if adjust != nil {
+			adjust(c)
+		}
 		cfg = *c
-	}})
+	}
+	d := startWith(t, o)
 	r := &replicas{d, []*app.App{d.App}}
 	log := &logWriter{t: t}
 	t.Cleanup(log.end)

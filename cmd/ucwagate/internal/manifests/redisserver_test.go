@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
@@ -9,12 +10,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
+	"ucwagate/cmd/ucwagate/internal/hookrelay"
 	"ucwagate/cmd/ucwagate/internal/redisconn"
 )
 
@@ -97,6 +102,7 @@ func TestRedisAcceptsItsArgumentsAndItsUsers(t *testing.T) {
 	for _, allowed := range [][]string{
 		{"SET", "ucwagate:{app:1}:record", "x", "PX", "60000"},
 		{"GET", "ucwagate:{app:1}:record"},
+		{"PTTL", "ucwagate:directory:contoso:ana@contoso.com"},
 		{"XADD", "ucwagate:{contoso:presence}:stream", "MAXLEN", "~", "10", "*", "a", "b"},
 		{"XREAD", "COUNT", "1", "STREAMS", "ucwagate:{contoso:presence}:stream", "0"},
 		{"EVAL", "return redis.call('hset', KEYS[1], 'at', redis.call('time')[1])", "1", "ucwagate:{contoso:budget}:bucket"},
@@ -146,6 +152,33 @@ func TestRedisAcceptsItsArgumentsAndItsUsers(t *testing.T) {
 	require.Empty(t, report.Problems)
 	require.Empty(t, report.Warnings)
 
+	s.requireRelays(t)
+
 	require.Equal(t, "PONG", s.ask(t, "", "PING"))
 	require.Contains(t, s.ask(t, "", "GET", "ucwagate:{app:1}:record"), "NOPERM", "without signing in")
+}
+
+// desk takes what is relayed.
+type desk struct{ taken, validated atomic.Bool }
+
+func (d *desk) Take([]byte) bool { d.taken.Store(true); return true }
+func (d *desk) Validated()       { d.validated.Store(true) }
+
+// requireRelays hands on what Graph delivers, as the user of the gateways may.
+func (s redisServer) requireRelays(t *testing.T) {
+	t.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{"127.0.0.1:" + s.port}, Username: "ucwagate", Password: "password of a test",
+	})
+	require.NoError(t, err)
+	defer client.Close()
+	r, d := hookrelay.New(hookrelay.Options{Client: client, Prefix: "ucwagate", Tenant: "contoso"}), &desk{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var served sync.WaitGroup
+	served.Go(func() { r.Serve(ctx, func() bool { return true }, d) })
+	defer func() { cancel(); served.Wait() }()
+	require.NoError(t, r.Deliver(ctx, []byte("x"), true))
+	r.Validated(ctx)
+	require.Eventually(t, func() bool { return d.taken.Load() && d.validated.Load() }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.ask(t, "ucwagate", "EXISTS", "ucwagate:{contoso:hook}:queue") == "0" }, 20*time.Second, 20*time.Millisecond)
 }

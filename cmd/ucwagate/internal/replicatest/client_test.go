@@ -15,8 +15,11 @@ import (
 // client watches people as a dashboard does: it subscribes once and reads a
 // presence whenever an event says that it has changed.
 type client struct {
-	app    *ucwaclient.Application
-	people []string
+	app *ucwaclient.Application
+	// patience is how long it waits for events before it asks again, from where the
+	// proxy sends it next; zero: for ever.
+	patience time.Duration
+	people   []string
 
 	mu      sync.Mutex
 	picture map[string]string // availability by address
@@ -46,7 +49,7 @@ func open(ctx context.Context, hc *http.Client, w *world, user, endpoint string,
 // fails is sent again, as every client of a network does.
 func (c *client) follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		pack, err := c.app.Next(ctx)
+		pack, err := c.next(ctx)
 		if err != nil {
 			if c.failed(ctx, err) {
 				return
@@ -83,6 +86,15 @@ func (c *client) follow(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func (c *client) next(ctx context.Context) (*ucwaclient.Package, error) {
+	if c.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.patience)
+		defer cancel()
+	}
+	return c.app.Next(ctx)
 }
 
 // failed notes a failure, waits a little and says whether it is the end.

@@ -25,6 +25,9 @@ const (
 	// moving is how long a move takes to the next: every 25 ms somebody, so that
 	// in a minute most of the people move.
 	moving = 25 * time.Millisecond
+	// impatient is how long half of the clients wait for events: while people move
+	// there are some every few seconds, unless the gateway has died.
+	impatient = 20 * time.Second
 	// batch is how many people one request to Graph carries.
 	batch = 650
 )
@@ -80,9 +83,10 @@ func (w *town) live(ctx context.Context) error {
 }
 
 // TestClientsNoticeNothingOfTheReplicas lets clients watch people who move,
-// through a proxy that sends each request to another of three gateways, while
-// one of these is killed and started again, one stands still for a while, and
-// Redis is killed and started again. No client loses its application, hears of
+// through a proxy that sends each request to another of three gateways. These are
+// replaced one after the other, and no request fails. Then one is killed and
+// started again, one stands still for a while, and Redis is killed and started
+// again. No client loses its application, hears of
 // a move twice or of one not at all; nor does the tenant notice that there are
 // three gateways.
 func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
@@ -108,16 +112,22 @@ func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
 		c.forget()
 	}
 	clear(here.moved)
+	before := retried(crowd)
 	life, stop := context.WithCancel(t.Context())
 	defer stop()
 	var living errgroup.Group
 	living.Go(func() error { return here.live(life) })
+	for i, g := range w.gateways {
+		t.Logf("gateway %d is replaced", i)
+		g.replace()
+	}
+	require.Equal(t, before, retried(crowd), "requests that failed in a rollout")
 	w.lose(t)
 	stop()
 	require.NoError(t, living.Wait())
 	agree(t, crowd, here, "in the end")
 
-	retried, events := 0, 0
+	events := 0
 	var twice []string
 	for i, c := range crowd {
 		require.NoError(t, c.gone, "client %d lost its application", i)
@@ -128,13 +138,22 @@ func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
 				twice = append(twice, fmt.Sprintf("client %d has heard %d times of %s, who moved %d times", i, told, address, here.moved[address]))
 			}
 		}
-		retried += c.retried
 	}
 	require.Empty(t, twice[:min(len(twice), 5)], "%d of the clients' people, of %d events", len(twice), events)
 	stats := w.tenant.Stats()
 	require.LessOrEqual(t, stats.WorstWindow, 1500)
 	require.Zero(t, stats.Throttled)
-	t.Logf("%d events, %d requests to Graph in the worst 30 s, %d requests of clients sent again", events, stats.WorstWindow, retried)
+	t.Logf("%d events, %d requests to Graph in the worst 30 s, %d requests of clients sent again", events, stats.WorstWindow, retried(crowd))
+}
+
+// retried counts the requests that failed.
+func retried(crowd []*client) (n int) {
+	for _, c := range crowd {
+		c.mu.Lock()
+		n += c.retried
+		c.mu.Unlock()
+	}
+	return n
 }
 
 // gather lets every client in; leave ends them.
@@ -152,6 +171,9 @@ func gather(t *testing.T, w *world, here *town) (crowd []*client, leave func()) 
 				mine = append(mine, here.all[(i*people/clients+k)%people])
 			}
 			crowd[i], err = open(t.Context(), hc, w, here.all[i], fmt.Sprint("endpoint", i), mine)
+			if err == nil && i%2 == 0 {
+				crowd[i].patience = impatient
+			}
 			return err
 		})
 	}

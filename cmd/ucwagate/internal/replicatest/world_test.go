@@ -63,11 +63,10 @@ func build(t *testing.T, replicas, people int, readers func(*graphsim.Tenant) []
 
 	w.url = "http://" + freeAddress(t)
 	tenantID, clientID, secret := w.tenant.Credentials()
-	var addresses []string
 	for i := range replicas {
 		g := &gateway{t: t, program: program, address: freeAddress(t), internal: freeAddress(t), config: filepath.Join(dir, fmt.Sprintf("gateway%d.yaml", i))}
 		require.NoError(t, os.WriteFile(g.config, fmt.Appendf(nil, `
-server: {listen: "%s", public_url: "%s", trusted_proxies: [127.0.0.0/8]}
+server: {listen: "%s", public_url: "%s", trusted_proxies: [127.0.0.0/8], drain_delay: 4s, drain_time: 2s, shutdown_grace: 5s}
 internal: {listen: "%s"}
 signin: {htpasswd: htpasswd, attempts_per_minute: 1000}
 applications: {per_user: 1000}
@@ -87,12 +86,11 @@ tenants:
 		g.start()
 		t.Cleanup(g.end)
 		w.gateways = append(w.gateways, g)
-		addresses = append(addresses, g.address)
 	}
 	for _, g := range w.gateways {
 		g.awaitReady()
 	}
-	distribute(t, dir, w.url[len("http://"):], addresses)
+	w.distribute(t, dir, w.url[len("http://"):])
 	return w
 }
 
@@ -115,6 +113,20 @@ func (g *gateway) start() {
 	require.NoError(g.t, g.cmd.Start())
 	g.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(g.cmd, g.ended)
+}
+
+// replace ends the process as a rollout does, and starts another.
+func (g *gateway) replace() {
+	g.t.Helper()
+	g.signal(syscall.SIGTERM)
+	select {
+	case <-g.ended:
+		require.True(g.t, g.cmd.ProcessState.Success(), "%s", g.cmd.ProcessState)
+	case <-time.After(patience):
+		require.FailNow(g.t, "the gateway does not end")
+	}
+	g.start()
+	g.awaitReady()
 }
 
 // kill ends the process as the kernel does when memory runs out.
@@ -156,8 +168,9 @@ func (g *gateway) awaitReady() {
 	}, func() string { return said })
 }
 
-// distribute runs a proxy that sends each request to the next gateway.
-func distribute(t *testing.T, dir, listen string, gateways []string) {
+// distribute runs a proxy that sends each request to the next gateway that says
+// it is ready.
+func (w *world) distribute(t *testing.T, dir, listen string) {
 	t.Helper()
 	var text bytes.Buffer
 	fmt.Fprintf(&text, `
@@ -176,11 +189,14 @@ frontend clients
     default_backend gateways
 backend gateways
     balance roundrobin
-    option httpchk GET /
-    default-server check inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
+    option httpchk GET /readyz
+    default-server check inter 1s fall 2 rise 1
+    retry-on conn-failure empty-response
 `, listen)
-	for i, address := range gateways {
-		fmt.Fprintf(&text, "    server gateway%d %s\n", i, address)
+	for i, g := range w.gateways {
+		_, port, err := net.SplitHostPort(g.internal)
+		require.NoError(t, err)
+		fmt.Fprintf(&text, "    server gateway%d %s port %s\n", i, g.address, port)
 	}
 	file := filepath.Join(dir, "haproxy.cfg")
 	require.NoError(t, os.WriteFile(file, text.Bytes(), 0o600))

@@ -30,6 +30,7 @@ type Manager struct {
 	keys                          Keys
 	endpoint                      Endpoint // nil: not known
 	notificationURL, lifecycleURL string
+	signInNeeded                  func() // nil: nobody is told
 	replan                        time.Duration
 	clk                           clock.Clock
 	log                           *slog.Logger
@@ -61,7 +62,7 @@ func New(o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		keys: o.Keys, endpoint: o.Endpoint, people: o.People, clk: o.Clock, log: o.Logger, replan: o.Replan,
-		notificationURL: o.NotificationURL, lifecycleURL: o.LifecycleURL,
+		notificationURL: o.NotificationURL, lifecycleURL: o.LifecycleURL, signInNeeded: o.SignInNeeded,
 		barred: make(map[string]time.Time),
 	}
 	ctx, stop := context.WithCancel(context.Background())

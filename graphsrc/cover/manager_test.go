@@ -334,6 +334,11 @@ func TestTroubleOfAnAccount(t *testing.T) {
 				pass(59 * time.Minute)
 				require.Equal(t, tt.state, b.first().State)
 				require.InDelta(t, tt.times, strings.Count(b.log.String(), tt.logged), float64(tt.times)/3)
+				if tt.state == StateSignedOut {
+					require.InDelta(t, 12, b.signIns.Load(), 2, "each try tells of it")
+				} else {
+					require.Zero(t, b.signIns.Load())
+				}
 				require.Equal(t, 650, b.source.coveredOf(ids(0, 700)), "the other account is full")
 				h.set(func(h *helper) { h.down = nil })
 				pass(tt.back + 2*time.Minute)

@@ -86,6 +86,10 @@ type Options struct {
 	// Whatever an account has subscribed to under NotificationURL, and no account
 	// here has, is taken for left over from an earlier process and deleted.
 	NotificationURL, LifecycleURL string
+	// SignInNeeded is told whenever an account fails because it is signed out,
+	// which is every five minutes. It must neither block nor call the manager.
+	// Nil: nobody is told.
+	SignInNeeded func()
 	// Replan is the time between two plannings, 5 s to 1 h; 0 means DefaultReplan.
 	Replan time.Duration
 	Clock  clock.Clock  // nil: the system's

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,6 +228,7 @@ type bench struct {
 	log      *locked
 	accounts []Account // nil: one for each helper
 	endpoint Endpoint
+	signIns  atomic.Int32 // how often it was told that one is needed
 }
 
 // start starts a manager. prepare may change the tenant before.
@@ -242,7 +244,7 @@ func start(t *testing.T, accounts int, prepare func(*bench)) *bench {
 	}
 	m, err := New(Options{
 		People: b.source, Keys: b.keys, Accounts: b.accounts, Endpoint: b.endpoint, NotificationURL: ourURL, LifecycleURL: ourLife,
-		Clock: b.clock, Logger: slog.New(slog.NewTextHandler(b.log, nil)),
+		Clock: b.clock, Logger: slog.New(slog.NewTextHandler(b.log, nil)), SignInNeeded: func() { b.signIns.Add(1) },
 	})
 	require.NoError(t, err)
 	b.Manager = m

@@ -42,6 +42,9 @@ func (m *Manager) failed(ctx context.Context, a *account, what string, err error
 	if errors.Is(err, graphsrc.ErrSignInNeeded) {
 		a.signedOut = true
 		a.notBefore = now.Add(signInRetry)
+		if m.signInNeeded != nil {
+			m.signInNeeded()
+		}
 		if a.signInTold.IsZero() || now.Sub(a.signInTold) >= signInReminder {
 			a.signInTold = now
 			m.log.Error(`a helper account is signed out and its subscription ends within the hour: run "ucwagate helper sign-in"`,

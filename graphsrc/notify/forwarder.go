@@ -40,6 +40,8 @@ type ForwarderConfig struct {
 	Relay    Relay
 	// MaxBody bounds the body of a delivery, in bytes; zero means DefaultMaxBody.
 	MaxBody int64
+	// Refused is told as a Receiver's is.
+	Refused func()
 	// Logger is nil for none.
 	Logger *slog.Logger
 	// Clock is nil for the system's.
@@ -85,6 +87,7 @@ func NewForwarder(cfg ForwarderConfig) (*Forwarder, error) {
 		entrance: newEntrance(tenant, anySubscription{}, cfg.MaxBody, log, cfg.Clock),
 		tokens:   cfg.Tokens, relay: cfg.Relay, turns: make(chan struct{}, maxReading),
 	}
+	f.complaints.told = cfg.Refused
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f, nil
 }

@@ -79,6 +79,9 @@ type Config struct {
 	// Workers is the number of goroutines that work on items; zero means one
 	// per processor, four at the most.
 	Workers int
+	// Refused is told whenever the log is that something was turned away: once a
+	// minute at most for each reason. Nil: nobody is told.
+	Refused func()
 	// Logger is nil for none.
 	Logger *slog.Logger
 	// Clock is nil for the system's.
@@ -129,6 +132,7 @@ func NewReceiver(cfg Config) (*Receiver, error) {
 		queue: newQueue(workers, cmp.Or(cfg.Queue, DefaultQueue)),
 		hints: newHints(cfg.Clock),
 	}
+	r.complaints.told = cfg.Refused
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, shard := range r.queue.shards {
 		r.workers.Go(func() {

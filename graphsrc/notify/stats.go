@@ -74,8 +74,9 @@ const complaintsEvery = time.Minute
 // complaints logs what is wrong with requests that anybody can send: a line for
 // each reason and minute at most, with how often it was so since the last line.
 type complaints struct {
-	log *slog.Logger
-	clk clock.Clock
+	log  *slog.Logger
+	clk  clock.Clock
+	told func() // nil: nobody is
 
 	mu      sync.Mutex
 	reasons map[string]*complaint // the reasons are constants, so they are few
@@ -94,6 +95,9 @@ func newComplaints(log *slog.Logger, clk clock.Clock) *complaints {
 func (c *complaints) about(reason string, attrs ...any) {
 	if count := c.count(reason); count > 0 {
 		c.log.Warn("change notifications: "+reason, append([]any{"count", count}, attrs...)...)
+		if c.told != nil {
+			c.told()
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,7 +132,8 @@ func TestAnItemFromBeforeARotationIsRead(t *testing.T) {
 
 func TestAnAttackFillsNoLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, clock.System(), nil)
+		var told atomic.Int32
+		r := newRig(t, clock.System(), func(c *Config) { c.Refused = func() { told.Add(1) } })
 		attack := func() {
 			for range 500 {
 				post(r.Receiver, "/", body(t, nil, notification(map[string]any{"clientState": "guessed"})))
@@ -144,6 +146,7 @@ func TestAnAttackFillsNoLog(t *testing.T) {
 		attack()
 		require.Equal(t, 4, strings.Count(r.log.String(), "\n"))
 		require.Contains(t, r.log.String(), "count=500")
+		require.EqualValues(t, 4, told.Load())
 		require.EqualValues(t, 1000, r.Stats().WrongClientState)
 	})
 }

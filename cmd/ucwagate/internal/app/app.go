@@ -294,6 +294,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tenant %s: %w", tc.Name, err)
 		}
+		a.noteNotifications(t)
 		a.onStop("tenant "+t.Name, func(context.Context) error { t.Close(); return nil })
 		a.tenants = append(a.tenants, t)
 		o.Tenants = append(o.Tenants, gateway.Tenant{Name: t.Name, ID: tc.TenantID, Domains: tc.Domains, Source: t.Source})

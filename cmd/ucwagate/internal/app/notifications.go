@@ -41,6 +41,8 @@ type notifications struct {
 	clock    clock.Clock
 	log      *slog.Logger
 
+	signInNeeded, refused func() // are told; nil: nobody is
+
 	shared   graphsrc.Shared  // nil: there are no other replicas
 	relay    *hookrelay.Relay // to the one that leads; nil: there are no other replicas
 	forward  *notify.Forwarder
@@ -87,6 +89,11 @@ func newNotifications(cfg config.Config, t config.Tenant, graph msgraph.Config, 
 	if n.relay != nil {
 		n.forward, err = notify.NewForwarder(notify.ForwarderConfig{
 			TenantID: t.TenantID, Tokens: n.tokens, Relay: n.relay, Logger: log, Clock: clk,
+			Refused: func() {
+				if n.refused != nil { // set before anything is served
+					n.refused()
+				}
+			},
 		})
 		if err != nil {
 			return nil, err
@@ -164,14 +171,14 @@ func (n *notifications) pause(ctx context.Context) {
 func (n *notifications) begin() error {
 	m, err := cover.New(cover.Options{
 		People: n.source, Keys: currentKey{n.keys}, Accounts: n.accounts,
-		NotificationURL: n.url, LifecycleURL: n.url, Endpoint: n, Clock: n.clock, Logger: n.log,
+		NotificationURL: n.url, LifecycleURL: n.url, Endpoint: n, SignInNeeded: n.signInNeeded, Clock: n.clock, Logger: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("subscribing to changes: %w", err)
 	}
 	n.source.OnMissed(m.Missed)
 	r, err := notify.NewReceiver(notify.Config{
-		TenantID: n.tenantID, Subscriptions: m, Sink: sink{m}, Keys: n.keys, Tokens: n.tokens,
+		TenantID: n.tenantID, Subscriptions: m, Sink: sink{m}, Keys: n.keys, Tokens: n.tokens, Refused: n.refused,
 		Logger: n.log, Clock: n.clock,
 	})
 	if err != nil {

@@ -125,6 +125,17 @@ func (a *App) signedIn(ctx context.Context, s signin.SignIn) {
 	}, user.Attrs()...))
 }
 
+// noteNotifications has the status page show what goes wrong with a tenant's
+// change notifications and never is a request to Graph.
+func (a *App) noteNotifications(t *Tenant) {
+	note := func(cause ops.Cause) func() {
+		return func() { a.problems.Record(ops.Problem{Tenant: t.Name, Cause: cause}) }
+	}
+	if n := t.notifications; n != nil {
+		n.signInNeeded, n.refused = note(ops.CauseAccount), note(ops.CauseNotifications)
+	}
+}
+
 // changed writes an attempt to change something into the audit log.
 func (a *App) changed(r *http.Request, c ucwaapi.Change) {
 	attrs := []slog.Attr{slog.String("result", string(c.Result))}

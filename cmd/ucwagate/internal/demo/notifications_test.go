@@ -74,6 +74,9 @@ func TestAChangeReachesAClientByNotification(t *testing.T) {
 		_, received, _ := d.App.Tenants()[0].Notifications()
 		require.Equal(t, uint64(1), received.WrongClientState)
 		require.Equal(t, uint64(1), received.Changes)
+		status, text := internal(t, d, "/status.json")
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, text, "Notifications of Graph are refused")
 	})
 	t.Run("and a validation is answered with its token", func(t *testing.T) {
 		res, err := http.Post(d.BaseURL+config.HookPath("simulated")+"?validationToken=Validation%3A+a%2Bb", "text/plain", http.NoBody)

@@ -19,6 +19,7 @@ import (
 	"ucwagate/cmd/ucwagate/internal/config"
 	"ucwagate/cmd/ucwagate/internal/demo"
 	counted "ucwagate/cmd/ucwagate/internal/metrics"
+	"ucwagate/graphsrc/redistest"
 )
 
 // logBook keeps a log, a JSON object for each line.
@@ -131,7 +132,11 @@ func (c *client) told(t *testing.T, d *demo.Demo, app *node) {
 }
 
 func TestEveryMetricIsFilledByWhatAClientDoes(t *testing.T) {
-	d := startWith(t, demo.Options{Users: 50, Helpers: 1, Adjust: func(c *config.Config) { withLists(t, c) }})
+	redis := redistest.Start(t).Addr()
+	d := startWith(t, demo.Options{Users: 50, Helpers: 1, Adjust: func(c *config.Config) {
+		withLists(t, c)
+		c.Redis.Addresses, c.Redis.Replicas = []string{redis}, 1
+	}})
 	c, app := life(t, d)
 	c.told(t, d, app)
 	require.Eventually(t, func() bool { // the user and whom the client watches

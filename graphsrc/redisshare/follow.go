@@ -134,7 +134,9 @@ func (s *Share) hear(ctx context.Context, m graphsrc.Member, e *entry) {
 			}
 		case "f", "c", "a":
 			if r, ok := s.record(f.Value, e.id); ok {
-				heard = append(heard, graphsrc.Heard{SharedReading: r, Changed: f.Field != "f", Late: late})
+				// Who hears late of what is only reported again has heard of the change
+				// itself before: to ask once more would never end among several.
+				heard = append(heard, graphsrc.Heard{SharedReading: r, Changed: f.Field != "f", Late: late && f.Field == "c"})
 			}
 		}
 	}

@@ -186,7 +186,7 @@ elseif not who or who == ARGV[1] then
   term = redis.call('HINCRBY', meta, 'term', 1)
   leads = 2
 end
-if leads == 1 then redis.call('SET', leader, ARGV[1], 'PX', ARGV[2]) end
+if leads > 0 then redis.call('SET', leader, ARGV[1], 'PX', ARGV[2]) end
 redis.call('PEXPIRE', meta, ARGV[4])
 redis.call('PEXPIRE', stream, ARGV[4])
 local time = redis.call('TIME')

@@ -71,6 +71,20 @@
 // So whoever asks after Publish has returned reads what was true then or later,
 // and no watcher hears of the older state afterwards.
 //
+// # Several sources
+//
+//	answer ──▶ apply ──▶ Shared.Tell ──▶ every source: Hear ──▶ apply
+//	                          │
+//	                          └────────▶ the one that leads: Deliver ──▶ Change
+//
+// Where several processes serve a tenant, Options.Shared is what their sources have
+// in common. One of them leads: it alone runs the refresher and reports changes, so a
+// sweep costs what it costs one source, and a change is reported once, whoever read
+// it. The others keep the same people in the same order, from what they hear, and
+// any of them can go on when it ends. Whoever misses somebody looks into the shared
+// records before Graph is asked. Cut off from the others, each reads for itself,
+// and tells later what it has learned.
+//
 // # Photos and searches
 //
 // Photos are remembered by user and size in a fixed number of bytes, compared

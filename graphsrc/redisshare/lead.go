@@ -24,7 +24,7 @@ func (s *Share) lead(ctx context.Context, m graphsrc.Member) {
 		select {
 		case st := <-s.led:
 			s.o.Logger.Info("reading presence for all", "tenant", s.o.Tenant, "term", st.term)
-			t := &term{Share: s, member: m, number: st.term, at: parsePosition(st.mark)}
+			t := &term{Share: s, member: m, number: st.term, tenure: st.tenure, at: parsePosition(st.mark)}
 			t.run(ctx)
 			s.o.Logger.Info("another one may read presence for all", "tenant", s.o.Tenant, "term", st.term)
 		case <-ctx.Done():
@@ -38,13 +38,14 @@ type term struct {
 	*Share
 	member graphsrc.Member
 	number int64
+	tenure int64
 	at     position // up to where changes were reported
 	marked position
 }
 
 // lasts says that nobody else leads, nor this one in another term.
 func (t *term) lasts() bool {
-	return t.Role() == graphsrc.Leading && t.term.Load() == t.number
+	return t.Role() == graphsrc.Leading && t.Share.tenure.Load() == t.tenure
 }
 
 func (t *term) run(ctx context.Context) {

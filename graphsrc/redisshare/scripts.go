@@ -171,6 +171,9 @@ return found
 //
 // ARGV: 1 who, 2 the lease in milliseconds, 3 an epoch if there is none, 4
 // milliseconds until keys end, 5 the term in which the caller leads or 0.
+//
+// The first of what it returns is 1 for whoever leads, 2 if that has just begun.
+// Where the data was lost a new term may have the number of an old one.
 var beatScript = rueidis.NewLuaScript(`
 local leader, meta, stream = KEYS[1], KEYS[2], KEYS[3]
 redis.call('HSETNX', meta, 'epoch', ARGV[3])
@@ -181,9 +184,9 @@ if who == ARGV[1] and term == tonumber(ARGV[5]) then
   leads = 1
 elseif not who or who == ARGV[1] then
   term = redis.call('HINCRBY', meta, 'term', 1)
-  leads = 1
+  leads = 2
 end
-if leads == 1 then redis.call('SET', leader, ARGV[1], 'PX', ARGV[2]) end
+if leads > 0 then redis.call('SET', leader, ARGV[1], 'PX', ARGV[2]) end
 redis.call('PEXPIRE', meta, ARGV[4])
 redis.call('PEXPIRE', stream, ARGV[4])
 local time = redis.call('TIME')

@@ -103,6 +103,7 @@ type Share struct {
 	answered   atomic.Int64 // when Redis last answered a heartbeat; nanoseconds since started
 	leadsUntil atomic.Int64 // nanoseconds since started; 0: does not lead
 	term       atomic.Int64 // the own one, while leading
+	tenure     atomic.Int64 // how often this one has begun to lead
 	offset     atomic.Int64 // Redis' clock minus time since started; milliseconds
 	standing   atomic.Pointer[standing]
 	followed   atomic.Int64 // the number of the last entry heard
@@ -113,12 +114,13 @@ type Share struct {
 
 // standing is how things stood at a heartbeat.
 type standing struct {
-	leads bool
-	term  int64
-	epoch string
-	end   position // of the stream
-	lost  bool     // it has fewer entries than were heard
-	mark  string
+	leads  bool
+	term   int64
+	tenure int64
+	epoch  string
+	end    position // of the stream
+	lost   bool     // it has fewer entries than were heard
+	mark   string
 }
 
 var _ graphsrc.Shared = (*Share)(nil)
@@ -233,7 +235,7 @@ func (s *Share) beatOnce(ctx context.Context, within time.Duration) error {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
-	st := standing{leads: leads == 1, term: newTerm, end: position{n: n}}
+	st := standing{leads: leads > 0, term: newTerm, end: position{n: n}}
 	st.epoch, _ = answer[3].ToString()
 	st.end.id, _ = answer[5].ToString()
 	st.mark, _ = answer[6].ToString()
@@ -247,10 +249,16 @@ func (s *Share) beatOnce(ctx context.Context, within time.Duration) error {
 		s.term.Store(0)
 		return nil
 	}
+	// Whoever led may have found that nobody knew who does, shortly before we knew.
+	lapsed := now >= s.leadsUntil.Load()-int64(s.o.Lease)/10
+	begins := leads == 2 || newTerm != term || lapsed
+	if begins {
+		st.tenure = s.tenure.Add(1)
+	}
+	s.term.Store(newTerm)
 	// Redis began to count later than we do; a tenth is for clocks that run apart.
 	s.leadsUntil.Store(sent + int64(s.o.Lease)*9/10)
-	if newTerm != term {
-		s.term.Store(newTerm)
+	if begins {
 		select {
 		case <-s.led: // an earlier term that nobody has begun to act in
 		default:

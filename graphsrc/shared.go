@@ -85,8 +85,10 @@ type SharedReading struct {
 	// Absent says that it did because they do not exist.
 	Refusals uint8
 	Absent   bool
-	// Revision is that of the last change of the words; Tell ignores it.
-	Revision string
+	// Revision is that of the last change of the words, ChangedAt when it was told,
+	// zero if that is not known; Tell ignores both.
+	Revision  string
+	ChangedAt time.Time
 }
 
 // Told is a reading that is to be told.

@@ -29,6 +29,8 @@ const (
 	// maxBlind is how many of those are remembered who were shown as they may not
 	// be any more; beyond, everybody is taken for one of them.
 	maxBlind = 10_000
+	// clockError is by how much a time of the others may seem later than it was.
+	clockError = 50 * time.Millisecond
 	// deliveries is how many changes are reported at the same time.
 	deliveries = 16
 	// passedFor is how long a change of somebody whom nobody watches is kept for
@@ -67,7 +69,7 @@ type sharing struct {
 	mu     sync.Mutex
 	untold map[userKey]untold
 	passed map[userKey]passed
-	blind  map[userKey]struct{} // who was shown without hearing; nil: nobody
+	blind  map[userKey]time.Time // who was shown without hearing, and when last; nil: nobody
 }
 
 // untold is what was known of somebody before the first reading not yet told.
@@ -242,7 +244,7 @@ func (s *sharing) Hear(ctx context.Context, readings []Heard) {
 			}
 		}
 		if what.changed {
-			s.mend(h.ID, &rec)
+			s.mend(h.ID, &rec, h.ChangedAt)
 		}
 	}
 	s.watch.read(read, at)
@@ -286,7 +288,7 @@ func (s *sharing) recall(ctx context.Context, keys []userKey) (some bool, err er
 	for i := range records {
 		rec, what := s.cache.adopt(records[i].ID, &records[i], now, adoptNew)
 		if what.changed {
-			s.mend(records[i].ID, &rec)
+			s.mend(records[i].ID, &rec, records[i].ChangedAt)
 		}
 		if rec.watched && what.taken && s.cache.isFresh(&rec, now) {
 			read = append(read, heard{records[i].ID, rec.tier, rec.entry})
@@ -348,11 +350,12 @@ func (s *sharing) showBlind(keys []userKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.blind == nil {
-		s.blind = make(map[userKey]struct{})
+		s.blind = make(map[userKey]time.Time)
 	}
+	now := s.clk.Now()
 	for _, k := range keys {
-		if len(s.blind) < maxBlind {
-			s.blind[k] = struct{}{}
+		if _, again := s.blind[k]; again || len(s.blind) < maxBlind {
+			s.blind[k] = now
 		}
 	}
 	s.blinded.Store(true)
@@ -366,14 +369,16 @@ func (s *sharing) sees() {
 	s.blinded.Store(false)
 }
 
-// mend has somebody reported once more who was shown otherwise than they are.
-func (s *sharing) mend(k userKey, rec *record) {
+// mend has somebody reported once more who was shown otherwise than they are
+// after a change was told; who was shown before is told by the report of it.
+func (s *sharing) mend(k userKey, rec *record, changed time.Time) {
 	if !s.blinded.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, shown := s.blind[k]; !shown && len(s.blind) < maxBlind {
+	at, shown := s.blind[k]
+	if !shown && len(s.blind) < maxBlind || shown && at.Add(clockError).Before(changed) {
 		return
 	}
 	u, waits := s.untold[k]

@@ -481,7 +481,9 @@ func TestChangesComeAgainUntilTheyArePassedOn(t *testing.T) {
 }
 
 func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
-	for name, shown := range map[string]bool{"somebody asked meanwhile": true, "nobody asked": false} {
+	for name, c := range map[string]struct{ before, after bool }{
+		"somebody asked after the change was told": {after: true}, "somebody asked before": {before: true}, "nobody asked": {},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := shared(t, 2)
@@ -489,12 +491,16 @@ func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
 				pass(25 * time.Second)
 				require.Len(t, w.replicas[0].tear(), 2)
 				w.replicas[1].part.Cut(true)
+				if c.before {
+					require.Equal(t, "Available", w.replicas[1].availability(t, somebody(1)))
+					pass(100 * time.Millisecond)
+				}
 				w.put(somebody(1), "Busy")
 				w.replicas[0].Reread([]string{somebody(1)})
 				pass(2 * time.Second)
 				require.Equal(t, "Busy", w.replicas[0].availability(t, somebody(1)))
 				require.Len(t, w.replicas[0].tear(), 1)
-				if shown {
+				if c.after {
 					require.Equal(t, "Available", w.replicas[1].availability(t, somebody(1)), "what was known, soon after")
 					require.Equal(t, "Available", w.replicas[1].availability(t, somebody(2)))
 				}
@@ -502,7 +508,7 @@ func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
 				w.replicas[1].part.Cut(false)
 				pass(5 * time.Second)
 				got := w.replicas[0].tear()
-				if shown {
+				if c.after {
 					require.Len(t, got, 1)
 					require.Equal(t, somebody(1), got[0].ID)
 				} else {

@@ -144,6 +144,9 @@ func (s *Share) hear(ctx context.Context, m graphsrc.Member, e *entry) {
 			}
 		case "f", "c", "a":
 			if r, ok := s.record(f.Value, e.id); ok {
+				if f.Field != "f" {
+					r.ChangedAt = s.local(e.at)
+				}
 				heard = append(heard, graphsrc.Heard{SharedReading: r, Changed: f.Field != "f"})
 			}
 		}

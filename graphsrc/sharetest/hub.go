@@ -342,7 +342,7 @@ func (p *Part) Tell(_ context.Context, readings []graphsrc.Told) (refused []grap
 func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 	next := t.SharedReading
 	known, ok := h.records[t.ID]
-	next.Revision = known.Revision
+	next.Revision, next.ChangedAt = known.Revision, known.ChangedAt
 	change := graphsrc.SharedChange{At: time.Now(), Revision: revision, Unsure: t.Again}
 	changed := false
 	if ok {
@@ -372,7 +372,8 @@ func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 		change.Unsure = false
 	}
 	if heard.Changed {
-		next.Revision, heard.Revision = revision, revision
+		next.Revision, next.ChangedAt = revision, time.Now()
+		heard.Revision, heard.ChangedAt = revision, next.ChangedAt
 		change.After = next
 		e.changes = append(e.changes, change)
 	} else if ok && known.Digest() == next.Digest() {

@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestTheMemoryStoreKeepsTheContract(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, clk clock.Clock, l storetest.Limits) gateway.Store {
+	storetest.Run(t, false, func(t *testing.T, clk clock.Clock, l storetest.Limits) gateway.Store {
 		s, err := memory.New(memory.Options{Clock: clk, Idle: l.Idle, Tombstone: l.Tombstone, Max: l.Max, Session: l.Session})
 		require.NoError(t, err)
 		t.Cleanup(s.Close)

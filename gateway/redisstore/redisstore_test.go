@@ -35,14 +35,14 @@ func open(t testing.TB, client rueidis.Client, prefix string, clk clock.Clock, l
 
 func TestTheStoreKeepsTheContractOnOneServer(t *testing.T) {
 	client := redistest.Start(t).Client(t)
-	storetest.Run(t, func(t *testing.T, clk clock.Clock, l storetest.Limits) gateway.Store {
+	storetest.Run(t, true, func(t *testing.T, clk clock.Clock, l storetest.Limits) gateway.Store {
 		return open(t, client, newPrefix(), clk, l)
 	})
 }
 
 func TestTheStoreKeepsTheContractOnACluster(t *testing.T) {
 	client := redistest.StartCluster(t).Client(t)
-	storetest.Run(t, func(t *testing.T, clk clock.Clock, l storetest.Limits) gateway.Store {
+	storetest.Run(t, true, func(t *testing.T, clk clock.Clock, l storetest.Limits) gateway.Store {
 		return open(t, client, newPrefix(), clk, l)
 	})
 }

@@ -44,7 +44,7 @@ func ownChange(t *testing.T, f *fixture) {
 	f.makeAvailable(t, "3", ana)
 	for _, id := range []string{"1", "2", "3"} {
 		p, _ := f.park(t, id, "")
-		requireAsleep(t, p)
+		f.requireAsleep(t, p)
 	}
 	require.NoError(t, f.Publish(t.Context(), ana, presence(ana)))
 	kinds := map[string][]session.Kind{}

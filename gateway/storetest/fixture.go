@@ -20,6 +20,8 @@ const patience = 10 * time.Second
 type fixture struct {
 	gateway.Store
 	clk *Clock
+	// early says that the engine may have a P-GET look again before anything is due.
+	early bool
 
 	mu        sync.Mutex
 	available map[string]bool
@@ -165,8 +167,12 @@ func requireWoken(t *testing.T, p gateway.Parked) {
 	}
 }
 
-func requireAsleep(t *testing.T, p gateway.Parked) {
+// requireAsleep fails if the P-GET was woken by an engine that knows better.
+func (f *fixture) requireAsleep(t *testing.T, p gateway.Parked) {
 	t.Helper()
+	if f.early {
+		return
+	}
 	select {
 	case <-p.Wake():
 		require.FailNow(t, "the P-GET was woken")

@@ -119,13 +119,13 @@ func publish(t *testing.T, f *fixture) {
 	require.NoError(t, f.Publish(t.Context(), "nobody@contoso.com", presence("nobody@contoso.com")))
 	f.clk.Advance(4 * time.Second)
 	for _, p := range parked {
-		requireAsleep(t, p)
+		f.requireAsleep(t, p)
 	}
 	eventually(t, func() bool {
 		f.clk.Advance(time.Second)
 		return len(parked["1"].Wake()) > 0 && len(parked["2"].Wake()) > 0
 	})
-	requireAsleep(t, parked["3"])
+	f.requireAsleep(t, parked["3"])
 	for _, id := range []string{"1", "2"} {
 		requireWoken(t, parked[id])
 		v := f.look(t, id, "", tickets[id])
@@ -146,7 +146,7 @@ func until(t *testing.T, f *fixture) {
 	p.Until(f.clk.Now().Add(10 * time.Second))
 	p.Until(f.clk.Now().Add(20 * time.Second))
 	f.clk.Advance(19 * time.Second)
-	requireAsleep(t, p)
+	f.requireAsleep(t, p)
 	f.clk.Advance(time.Second)
 	requireWoken(t, p)
 	p.Until(f.clk.Now().Add(-time.Second))
@@ -155,7 +155,7 @@ func until(t *testing.T, f *fixture) {
 	p.Close()
 	p.Close()
 	f.clk.Advance(time.Minute)
-	requireAsleep(t, p)
+	f.requireAsleep(t, p)
 
 	gone := f.Park("2", "")
 	requireWoken(t, gone)
@@ -199,7 +199,7 @@ func otherChannel(t *testing.T, f *fixture) {
 		return nil
 	}))
 	requireWoken(t, a)
-	requireAsleep(t, b)
+	f.requireAsleep(t, b)
 }
 
 func endings(t *testing.T, f *fixture) {

@@ -28,8 +28,9 @@ type Open func(t *testing.T, clk clock.Clock, l Limits) gateway.Store
 
 var limits = Limits{Idle: time.Hour, Tombstone: 2 * time.Hour, Max: 1000}
 
-// Run runs the suite.
-func Run(t *testing.T, open Open) {
+// Run runs the suite. Early says that the engine may have a P-GET look again
+// before anything is due, because it hears of things from another process.
+func Run(t *testing.T, early bool, open Open) {
 	for name, test := range map[string]func(*testing.T, gateway.Store, *Clock){
 		"an application is there until it is deleted":            deleted,
 		"an unused application ends and is remembered, then not": idle,
@@ -51,6 +52,7 @@ func Run(t *testing.T, open Open) {
 		t.Run(name, func(t *testing.T) {
 			clk := NewClock()
 			f := newFixture(open(t, clk, limits), clk)
+			f.early = early
 			test(t, f)
 			f.mu.Lock()
 			defer f.mu.Unlock()

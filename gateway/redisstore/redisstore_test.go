@@ -48,3 +48,10 @@ func TestTheStoreKeepsTheContractOnACluster(t *testing.T) {
 }
 
 func TestTwoStoresOnOneServerAreOne(t *testing.T) { testTwo(t, redistest.Start(t).Client(t)) }
+
+func testTwo(t *testing.T, client rueidis.Client) {
+	storetest.RunReplicas(t, func(t *testing.T, clk clock.Clock, l storetest.Limits) (a, b gateway.Store) {
+		prefix := newPrefix()
+		return open(t, client, prefix, clk, l), open(t, client, prefix, clk, l)
+	})
+}

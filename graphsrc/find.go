@@ -105,7 +105,7 @@ func (f *finder) withdraw(s *search) {
 func (f *finder) run(busy bool) {
 	defer f.life.leave()
 	if busy {
-		pause(f.life.ctx, f.clk, f.window)
+		clock.Wait(f.life.ctx, f.clk, f.window)
 	}
 	for batch := f.take(); len(batch) > 0; batch = f.take() {
 		f.search(batch)

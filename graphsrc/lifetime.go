@@ -3,9 +3,6 @@ package graphsrc
 import (
 	"context"
 	"sync"
-	"time"
-
-	"ucwagate/graphsrc/clock"
 )
 
 // lifetime ends everything a source has running.
@@ -49,20 +46,4 @@ func (l *lifetime) end() {
 	l.mu.Unlock()
 	l.cancel()
 	l.wg.Wait()
-}
-
-// pause waits for d and reports whether it passed before ctx ended.
-func pause(ctx context.Context, clk clock.Clock, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	passed := make(chan struct{})
-	t := clk.AfterFunc(d, func() { close(passed) })
-	defer t.Stop()
-	select {
-	case <-passed:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -134,12 +134,12 @@ func (p *publisher) run(ctx context.Context) {
 			wait = p.grant.hiddenFor()
 		}
 		if wait > 0 {
-			pause(ctx, p.clk, wait)
+			clock.Wait(ctx, p.clk, wait)
 			continue
 		}
 		select {
 		case <-p.refused:
-			pause(ctx, p.clk, p.grant.hiddenFor())
+			clock.Wait(ctx, p.clk, p.grant.hiddenFor())
 		case <-ctx.Done():
 		}
 	}

@@ -327,7 +327,7 @@ func (l *looker) look(keys []userKey) {
 	if len(now) > 0 {
 		l.ask(now)
 	}
-	if len(later) > 0 && pause(l.life.ctx, l.clk, leaderWait+rand.N(leaderWait/3)) {
+	if len(later) > 0 && clock.Wait(l.life.ctx, l.clk, leaderWait+rand.N(leaderWait/3)) {
 		later = l.list.away(later)
 	}
 	if len(later) > 0 {
@@ -346,7 +346,7 @@ func (l *looker) ask(keys []userKey) {
 			break
 		}
 		wait := max(lookPause<<attempt, min(err.RetryAfter, maxRefreshPause))
-		if !pause(l.life.ctx, l.clk, wait+rand.N(wait/2)) {
+		if !clock.Wait(l.life.ctx, l.clk, wait+rand.N(wait/2)) {
 			break
 		}
 		if keys = l.list.away(keys); len(keys) == 0 {

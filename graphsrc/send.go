@@ -126,7 +126,7 @@ func mayRepeat(ctx context.Context, clk clock.Clock, err *Error) bool {
 		if err.RetryAfter > maxRetryPause {
 			return false
 		}
-		return pause(ctx, clk, max(retryPause, err.RetryAfter)+rand.N(retryPause))
+		return clock.Wait(ctx, clk, max(retryPause, err.RetryAfter)+rand.N(retryPause))
 	}
 	return false
 }

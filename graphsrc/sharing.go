@@ -149,20 +149,9 @@ func (s *sharing) tell(ctx context.Context) {
 			}
 			s.putBack(keys)
 			s.log.Debug("readings could not be told", "error", err, "retry_in", wait)
-			s.rest(ctx, wait+rand.N(wait/2))
+			clock.Wait(ctx, s.clk, wait+rand.N(wait/2))
 			wait = min(2*wait, maxTellPause)
 		}
-	}
-}
-
-// rest pauses, or until something has changed.
-func (s *sharing) rest(ctx context.Context, d time.Duration) {
-	passed := make(chan struct{})
-	t := s.clk.AfterFunc(d, func() { close(passed) })
-	defer t.Stop()
-	select {
-	case <-passed:
-	case <-ctx.Done():
 	}
 }
 

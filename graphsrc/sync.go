@@ -133,7 +133,7 @@ func (s *syncer) run(ctx context.Context) {
 		} else {
 			failures = 0
 		}
-		pause(ctx, s.clk, wait)
+		clock.Wait(ctx, s.clk, wait)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"ucwagate/graphsrc/clock"
 )
 
 // replaces reports whether the fault answers in place of the route.
@@ -163,17 +165,7 @@ func (t *Tenant) writeBody(w http.ResponseWriter, r *http.Request, body []byte, 
 }
 
 // wait passes time by the tenant's clock; it is false if ctx ended before.
-func (t *Tenant) wait(ctx context.Context, d time.Duration) bool {
-	passed := make(chan struct{})
-	timer := t.clock.AfterFunc(d, func() { close(passed) })
-	defer timer.Stop()
-	select {
-	case <-passed:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+func (t *Tenant) wait(ctx context.Context, d time.Duration) bool { return clock.Wait(ctx, t.clock, d) }
 
 // misbehave does what of a fault comes before or in place of an answer, and
 // reports whether the request is finished with. c may be nil.

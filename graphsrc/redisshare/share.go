@@ -177,18 +177,7 @@ func (s *Share) theirs() int64 { return s.offset.Load() + s.elapsed()/int64(time
 
 // pause waits for d and reports whether it passed before ctx ended.
 func (s *Share) pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	passed := make(chan struct{})
-	t := s.o.Clock.AfterFunc(d, func() { close(passed) })
-	defer t.Stop()
-	select {
-	case <-passed:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return clock.Wait(ctx, s.o.Clock, d)
 }
 
 // beat asks how things stand, again and again, and keeps the lead or takes it.

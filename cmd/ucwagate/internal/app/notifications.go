@@ -153,17 +153,7 @@ func (n *notifications) follow(ctx context.Context) {
 		case role == graphsrc.Following && running:
 			n.end()
 		}
-		n.pause(ctx)
-	}
-}
-
-func (n *notifications) pause(ctx context.Context) {
-	over := make(chan struct{})
-	t := n.clock.AfterFunc(time.Second, func() { close(over) })
-	defer t.Stop()
-	select {
-	case <-over:
-	case <-ctx.Done():
+		clock.Wait(ctx, n.clock, time.Second)
 	}
 }
 

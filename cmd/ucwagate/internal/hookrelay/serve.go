@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"ucwagate/graphsrc/clock"
 )
 
 const (
@@ -37,7 +39,7 @@ func (r *Relay) Serve(ctx context.Context, leads func() bool, sink Sink) {
 		}
 		if err != nil && ctx.Err() == nil {
 			r.o.Logger.DebugContext(ctx, "what other replicas received is not taken", "tenant", r.o.Tenant, "error", err)
-			r.wait(ctx)
+			clock.Wait(ctx, r.o.Clock, pause)
 		}
 	}
 }
@@ -76,14 +78,4 @@ func (r *Relay) done(ctx context.Context, id string) error {
 		return fmt.Errorf("removing what was taken: %w", err)
 	}
 	return nil
-}
-
-func (r *Relay) wait(ctx context.Context) {
-	over := make(chan struct{})
-	t := r.o.Clock.AfterFunc(pause, func() { close(over) })
-	defer t.Stop()
-	select {
-	case <-over:
-	case <-ctx.Done():
-	}
 }

@@ -98,7 +98,7 @@ func (c *Client) connecting(ctx context.Context) {
 			return
 		}
 		c.probed(ctx, err)
-		c.wait(ctx, again)
+		clock.Wait(ctx, c.o.Clock, again)
 	}
 }
 
@@ -110,17 +110,6 @@ func (c *Client) take(connected rueidis.Client) {
 		return
 	}
 	c.current.Store(&connected)
-}
-
-// wait sleeps for d of the clock or until ctx ends.
-func (c *Client) wait(ctx context.Context, d time.Duration) {
-	over := make(chan struct{})
-	t := c.o.Clock.AfterFunc(d, func() { close(over) })
-	defer t.Stop()
-	select {
-	case <-over:
-	case <-ctx.Done():
-	}
 }
 
 // Close ends the connection. Commands fail from then on.

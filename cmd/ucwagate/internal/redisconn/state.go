@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"ucwagate/graphsrc/clock"
 )
 
 const (
@@ -82,7 +84,7 @@ func (k *stateKeeper) set(err error, now time.Time) (before State, changed bool)
 func (c *Client) probing(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.probed(ctx, c.probe(ctx))
-		c.wait(ctx, probeInterval)
+		clock.Wait(ctx, c.o.Clock, probeInterval)
 	}
 }
 

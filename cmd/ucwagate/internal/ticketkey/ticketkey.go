@@ -94,7 +94,7 @@ func (k *Keeper) run(ctx context.Context) {
 		if len(k.seen) == 0 {
 			pause = impatience
 		}
-		wait(ctx, k.o.Clock, pause)
+		clock.Wait(ctx, k.o.Clock, pause)
 	}
 }
 
@@ -156,14 +156,4 @@ func newKey() string {
 	key := make([]byte, keyLen)
 	rand.Read(key) // never fails: the runtime ends the process instead
 	return base64.RawStdEncoding.EncodeToString(key)
-}
-
-func wait(ctx context.Context, clk clock.Clock, d time.Duration) {
-	over := make(chan struct{})
-	t := clk.AfterFunc(d, func() { close(over) })
-	defer t.Stop()
-	select {
-	case <-over:
-	case <-ctx.Done():
-	}
 }

@@ -99,8 +99,10 @@ func (x *index) set(v *view, name string, some bool) {
 	}
 }
 
-// compare takes in the whole of a shard as it was at seq.
-func (x *index) compare(shard int, seq int64, names []string) {
+// compare takes in the whole of a shard as it was at seq. before is the largest
+// number that had been heard when it was asked for: what was heard since may be
+// missing. If before is larger than seq the data was lost, and numbers begin anew.
+func (x *index) compare(shard int, seq int64, names []string, before int64) {
 	v := &x.shards[shard]
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -117,7 +119,7 @@ func (x *index) compare(shard int, seq int64, names []string) {
 			x.set(v, name, false)
 		}
 	}
-	v.seq, v.stale = seq, v.heard > seq && seq != 0
+	v.seq, v.stale = seq, v.heard > max(seq, before)
 	if v.stale {
 		x.rouse()
 	}
@@ -147,12 +149,13 @@ func (s *Store) compare(ctx context.Context, x *index, all bool) error {
 	x.comparing.Lock()
 	defer x.comparing.Unlock()
 	var wanted []int
+	var before []int64
 	var calls []call
 	for i := range x.shards {
 		v := &x.shards[i]
 		v.mu.Lock()
 		if all || v.stale {
-			wanted = append(wanted, i)
+			wanted, before = append(wanted, i), append(before, v.heard)
 			calls = append(calls, call{script: membersScript, keys: []string{s.key(i, x.kind), s.key(i, x.kind+"seq")}})
 		}
 		v.mu.Unlock()
@@ -163,7 +166,7 @@ func (s *Store) compare(ctx context.Context, x *index, all bool) error {
 	}
 	for i, m := range replies {
 		reply := list(m)
-		x.compare(wanted[i], number(reply, 0), texts(reply, 1))
+		x.compare(wanted[i], number(reply, 0), texts(reply, 1), before[i])
 	}
 	return nil
 }

@@ -49,6 +49,8 @@ func TestTheStoreKeepsTheContractOnACluster(t *testing.T) {
 
 func TestTwoStoresOnOneServerAreOne(t *testing.T) { testTwo(t, redistest.Start(t).Client(t)) }
 
+func TestTwoStoresOnAClusterAreOne(t *testing.T) { testTwo(t, redistest.StartCluster(t).Client(t)) }
+
 func testTwo(t *testing.T, client rueidis.Client) {
 	storetest.RunReplicas(t, func(t *testing.T, clk clock.Clock, l storetest.Limits) (a, b gateway.Store) {
 		prefix := newPrefix()

@@ -53,7 +53,8 @@ func (c *Cluster) join(ctx context.Context, client rueidis.Client, i int) error 
 	return nil
 }
 
-// AwaitOK waits until every member knows every other and finds all slots served.
+// AwaitOK waits until every member is connected to every other, without which it
+// does not hand on what is published, and finds all slots served.
 func (c *Cluster) AwaitOK(tb testing.TB) {
 	tb.Helper()
 	deadline := time.Now().Add(patience)
@@ -84,7 +85,11 @@ func (c *Cluster) ok(ctx context.Context, client rueidis.Client) error {
 			return errors.New("not complete:\n" + info)
 		}
 	}
-	return nil
+	nodes, err := client.Do(ctx, client.B().ClusterNodes().Build()).ToString()
+	if err == nil && strings.Count(nodes, " connected") != len(c.Nodes) {
+		err = errors.New("not connected:\n" + nodes)
+	}
+	return err
 }
 
 // Addrs are the host and port of each member.

@@ -95,7 +95,7 @@ func (s *Server) config() string {
 	}
 	if s.o.cluster {
 		lines = append(
-			lines, "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 2000",
+			lines, "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 10000",
 			"cluster-announce-ip 127.0.0.1",
 		)
 	}

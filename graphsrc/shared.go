@@ -22,7 +22,8 @@ const (
 	// Leading: this source alone reads those who are watched, and reports changes.
 	Leading
 	// Alone: nobody can be heard, so each reads for itself, and no change is
-	// reported until they can.
+	// reported until they can. Whoever leads is Alone before they follow, unless
+	// they have heard that somebody else leads.
 	Alone
 )
 
@@ -85,10 +86,8 @@ type SharedReading struct {
 	// Absent says that it did because they do not exist.
 	Refusals uint8
 	Absent   bool
-	// Revision is that of the last change of the words, ChangedAt when it was told,
-	// zero if that is not known; Tell ignores both.
-	Revision  string
-	ChangedAt time.Time
+	// Revision is that of the last change of the words; Tell ignores it.
+	Revision string
 }
 
 // Told is a reading that is to be told.
@@ -102,8 +101,9 @@ type Told struct {
 	Changed bool
 	// Insist is set if the sequence number is to be believed although it is older.
 	Insist bool
-	// Again asks that the person be reported as changed whether they have or not.
-	Again bool
+	// Shown asks that the person be told as changed whether they have or not: it is
+	// when somebody last asked and was shown something else; zero: not.
+	Shown time.Time
 }
 
 // Heard is a reading that was told.
@@ -113,8 +113,10 @@ type Heard struct {
 	// that has the digest.
 	Same   bool
 	Digest uint32
-	// Changed says that the words have changed.
-	Changed bool
+	// Changed says that the words have changed, or may have; ChangedAt is when that
+	// was told, zero if they may only.
+	Changed   bool
+	ChangedAt time.Time
 }
 
 // SharedChange is a change of somebody's words, in the order in which all hear of it.
@@ -125,6 +127,8 @@ type SharedChange struct {
 	First, Unsure bool
 	// At is when it was told.
 	At time.Time
+	// Shown is set if the words may not have changed: it is that of Told.
+	Shown time.Time
 	// Revision is greater than that of any earlier change of the person, compared
 	// as two numbers with a dash between them.
 	Revision string

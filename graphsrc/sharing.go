@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,11 +25,6 @@ const (
 	// to maxTellPause.
 	tellPause    = 100 * time.Millisecond
 	maxTellPause = 2 * time.Second
-	// maxBlind is how many of those are remembered who were shown as they may not
-	// be any more; beyond, everybody is taken for one of them.
-	maxBlind = 10_000
-	// clockError is by how much a time of the others may seem later than it was.
-	clockError = 50 * time.Millisecond
 	// deliveries is how many changes are reported at the same time.
 	deliveries = 16
 	// passedFor is how long a change of somebody whom nobody watches is kept for
@@ -52,7 +46,8 @@ const (
 // Who hears of a change asks any of the sources, and must be shown it. So one that
 // does not hear what the others tell (Shared.Hears) looks into the shared records
 // before it shows anybody. Where it cannot, it shows what it knows, and remembers
-// of whom: if it turns out that they had changed, they are reported once more.
+// of whom and when: if it turns out that they had changed, whoever leads reports
+// them once more, unless that change was reported later than they were shown.
 type sharing struct {
 	shared   Shared
 	cache    *cache
@@ -63,13 +58,14 @@ type sharing struct {
 	replan   func() // the role or the number of people has changed
 	onChange func(Change) error
 
-	some    chan struct{} // there is something to tell, or may be now
-	blinded atomic.Bool   // blind is not nil
+	some  chan struct{} // there is something to tell, or may be now
+	blind blind
 
 	mu     sync.Mutex
 	untold map[userKey]untold
 	passed map[userKey]passed
-	blind  map[userKey]time.Time // who was shown without hearing, and when last; nil: nobody
+
+	reports reports // of Deliver alone
 }
 
 // untold is what was known of somebody before the first reading not yet told.
@@ -78,7 +74,7 @@ type untold struct {
 	digest uint32
 	known  bool
 	insist bool
-	again  bool
+	seen   sighting // by whom nobody heard
 }
 
 // passed is a change that was not reported because nobody watched.
@@ -110,13 +106,17 @@ func (s *sharing) note(k userKey, before, after *record) {
 		return
 	}
 	insist := before.known && older(after.sequence, before.sequence)
+	var seen sighting
+	if before.known && !before.words.equal(&after.words) {
+		seen = s.blind.of(k) // others may have told and reported it
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u, waits := s.untold[k]
 	if !waits {
 		u = untold{words: before.words, known: before.known, digest: before.digest()}
 	}
-	u.insist = u.insist || insist
+	u.insist, u.seen = u.insist || insist, u.seen.and(seen)
 	s.untold[k] = u
 }
 
@@ -174,7 +174,8 @@ func (s *sharing) take() (map[userKey]untold, []Told) {
 			continue
 		}
 		keys[k] = u
-		t := Told{SharedReading: s.cache.shared(k, &rec), Changed: !u.known || u.digest != rec.digest(), Insist: u.insist, Again: u.again}
+		t := Told{SharedReading: s.cache.shared(k, &rec), Changed: !u.known || u.digest != rec.digest(), Insist: u.insist}
+		t.Shown = u.seen.otherThan(&t.Words)
 		if u.known {
 			before := u.words.unpack()
 			t.Before = &before
@@ -194,7 +195,7 @@ func (s *sharing) putBack(keys map[userKey]untold) {
 	for k, u := range keys {
 		if newer, ok := s.untold[k]; ok {
 			u.insist = u.insist || newer.insist
-			u.again = u.again || newer.again
+			u.seen = u.seen.and(newer.seen)
 		}
 		s.untold[k] = u
 	}
@@ -204,7 +205,9 @@ func (s *sharing) putBack(keys map[userKey]untold) {
 func (s *sharing) believe(records []SharedReading) {
 	now := s.clk.Now()
 	for i := range records {
-		s.cache.adopt(records[i].ID, &records[i], now, adoptAlways)
+		if rec, what := s.cache.adopt(records[i].ID, &records[i], now, adoptAlways); what.changed {
+			s.mend(records[i].ID, &rec, time.Time{})
+		}
 	}
 }
 
@@ -277,7 +280,7 @@ func (s *sharing) recall(ctx context.Context, keys []userKey) (some bool, err er
 	for i := range records {
 		rec, what := s.cache.adopt(records[i].ID, &records[i], now, adoptNew)
 		if what.changed {
-			s.mend(records[i].ID, &rec, records[i].ChangedAt)
+			s.mend(records[i].ID, &rec, time.Time{})
 		}
 		if rec.watched && what.taken && s.cache.isFresh(&rec, now) {
 			read = append(read, heard{records[i].ID, rec.tier, rec.entry})
@@ -310,11 +313,11 @@ var errAlone = errors.New("nobody can be heard")
 
 // fetch reads the records of those of ids of whom nothing fresh is known, before
 // anything else is asked. It fails without a word: Graph is asked then, or what is
-// known is shown.
-func (s *sharing) fetch(ctx context.Context, ids ...string) {
+// known is shown. What it returns is to be told what that was.
+func (s *sharing) fetch(ctx context.Context, ids ...string) *blindly {
 	hears, now := s.shared.Hears(), s.clk.Now()
-	if hears && s.blinded.Load() {
-		s.sees()
+	if hears {
+		s.blind.forget()
 	}
 	var keys []userKey
 	for _, id := range ids {
@@ -327,54 +330,37 @@ func (s *sharing) fetch(ctx context.Context, ids ...string) {
 		}
 	}
 	if len(keys) == 0 {
-		return
+		return nil
 	}
-	if _, err := s.consult(ctx, keys); err != nil && !hears {
-		s.showBlind(keys)
+	if _, err := s.consult(ctx, keys); err == nil || hears {
+		return nil
 	}
-}
-
-// showBlind notes that people are shown although they may have changed.
-func (s *sharing) showBlind(keys []userKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.blind == nil {
-		s.blind = make(map[userKey]time.Time)
-	}
-	now := s.clk.Now()
+	b := &blindly{blind: &s.blind, asked: now, keys: make(map[userKey]bool, len(keys))}
 	for _, k := range keys {
-		if _, again := s.blind[k]; again || len(s.blind) < maxBlind {
-			s.blind[k] = now
+		b.keys[k] = true
+		var words mapping.Presence
+		if rec, known := s.cache.peek(k); known {
+			words = rec.words.unpack()
 		}
+		s.blind.show(k, now, &words)
 	}
-	s.blinded.Store(true)
+	return b
 }
 
-// sees forgets who was shown blindly: whoever has changed since was mended.
-func (s *sharing) sees() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.blind = nil
-	s.blinded.Store(false)
-}
-
-// mend has somebody reported once more who was shown otherwise than they are
-// after a change was told; who was shown before is told by the report of it.
+// mend has somebody told once more who was shown otherwise than they are, unless
+// that was before they changed; zero: it is not known when.
 func (s *sharing) mend(k userKey, rec *record, changed time.Time) {
-	if !s.blinded.Load() {
+	seen := s.blind.of(k)
+	if seen.at.IsZero() || seen.at.Add(clockError).Before(changed) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, shown := s.blind[k]
-	if !shown && len(s.blind) < maxBlind || shown && at.Add(clockError).Before(changed) {
-		return
-	}
 	u, waits := s.untold[k]
 	if !waits {
 		u = untold{words: rec.words, known: rec.known, digest: rec.digest()}
 	}
-	u.again = true
+	u.seen = u.seen.and(seen)
 	s.untold[k] = u
 	s.tellSoon()
 }
@@ -408,7 +394,11 @@ func (s *sharing) Deliver(_ context.Context, changes []SharedChange) error {
 	now := s.clk.Now()
 	for i := range changes {
 		c := &changes[i]
+		if !c.Shown.IsZero() && s.reports.after(c.After.ID, c.Revision, c.Shown) {
+			continue
+		}
 		if s.watch.has(c.After.ID) {
+			s.reports.begin(c.After.ID, c.Revision, now)
 			reported = append(reported, s.change(c))
 			continue
 		}

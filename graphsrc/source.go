@@ -322,9 +322,16 @@ func (s *Source) Presence(ctx context.Context, id string) (Reading, error) {
 		return Reading{}, invalidID("get presence", id)
 	}
 	id = strings.ToLower(id)
-	if s.share != nil {
-		s.share.fetch(ctx, id)
+	if s.share == nil {
+		return s.presence(ctx, k, id)
 	}
+	blindly := s.share.fetch(ctx, id)
+	r, err := s.presence(ctx, k, id)
+	blindly.saw(&r, err)
+	return r, err
+}
+
+func (s *Source) presence(ctx context.Context, k userKey, id string) (Reading, error) {
 	now := s.clk.Now()
 	rec, known := s.recall(ctx, k, now)
 	if known && s.cache.isFresh(&rec, now) {
@@ -345,9 +352,18 @@ func (s *Source) Presence(ctx context.Context, id string) (Reading, error) {
 // Presences is Presence for several ids. Results are in the order of ids; what
 // goes wrong with one does not touch the others.
 func (s *Source) Presences(ctx context.Context, ids []string) []Result {
-	if s.share != nil {
-		s.share.fetch(ctx, ids...)
+	if s.share == nil {
+		return s.presences(ctx, ids)
 	}
+	blindly := s.share.fetch(ctx, ids...)
+	out := s.presences(ctx, ids)
+	for i := range out {
+		blindly.saw(&out[i].Reading, out[i].Err)
+	}
+	return out
+}
+
+func (s *Source) presences(ctx context.Context, ids []string) []Result {
 	out := make([]Result, len(ids))
 	now := s.clk.Now()
 	var keys []userKey

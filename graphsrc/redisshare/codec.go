@@ -123,9 +123,6 @@ func decodeRecord(id, s string, local func(ms int64) time.Time) (r graphsrc.Shar
 	if !ok1 || !ok2 {
 		return r, errMalformed
 	}
-	if ms, _ := parseID(r.Revision); ms > 0 {
-		r.ChangedAt = local(int64(ms))
-	}
 	r.Words, err = decodeWords(rest)
 	return r, err
 }

@@ -15,7 +15,7 @@
 //	           n      counts the entries of the stream
 //	           last   the id of the newest
 //	           mark   up to where changes were delivered: id and count of an entry
-//	stream     what was told, one entry for each Tell
+//	stream     what was told in the last minute, one entry for each Tell
 //	records:0  what is known of each person, by the 16 bytes of the id.
 //	records:1  Written is always the one of the current period, of an hour at least;
 //	           who has not been read in the last one is forgotten with it.

@@ -144,10 +144,11 @@ func (s *Share) hear(ctx context.Context, m graphsrc.Member, e *entry) {
 			}
 		case "f", "c", "a":
 			if r, ok := s.record(f.Value, e.id); ok {
-				if f.Field != "f" {
-					r.ChangedAt = s.local(e.at)
+				h := graphsrc.Heard{SharedReading: r, Changed: f.Field != "f"}
+				if f.Field == "c" {
+					h.ChangedAt = s.local(e.at)
 				}
-				heard = append(heard, graphsrc.Heard{SharedReading: r, Changed: f.Field != "f"})
+				heard = append(heard, h)
 			}
 		}
 	}

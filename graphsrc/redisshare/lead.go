@@ -92,10 +92,16 @@ func (t *term) changes(e *entry) []graphsrc.SharedChange {
 			continue
 		}
 		c := graphsrc.SharedChange{After: r, At: t.local(e.at), Revision: e.id, Unsure: true}
-		if f.Field == "c" && i+1 < len(e.fields) {
-			before := e.fields[i+1].Value
-			words, err := decodeWords(before)
-			c.Before, c.First, c.Unsure = words, before == "", before != "" && err != nil
+		if i+1 < len(e.fields) {
+			switch next := e.fields[i+1]; next.Field {
+			case "b":
+				words, err := decodeWords(next.Value)
+				c.Before, c.First, c.Unsure = words, next.Value == "", next.Value != "" && err != nil
+			case "s":
+				if shown, err := strconv.ParseInt(next.Value, 10, 64); err == nil {
+					c.Shown = t.local(shown)
+				}
+			}
 		}
 		changes = append(changes, c)
 	}

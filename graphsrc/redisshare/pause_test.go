@@ -102,3 +102,23 @@ func TestWhoeverWasStoppedDoesNotActInALostTerm(t *testing.T) {
 	require.Len(t, got, 1, "what it was about to report, and no more")
 	require.Equal(t, second.Delivered()[0].Revision, got[0].Revision, "which can be told")
 }
+
+func TestWhoeverLedDoesNotFollowBeforeItIsKnownWhoLeads(t *testing.T) {
+	server := redistest.Start(t)
+	s := share(t, server.Option(), "contoso", nil)
+	member := &sharetest.Recorder{}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	wg.Go(func() { s.Run(ctx, member) })
+	eventually(t, func() bool { return s.Role() == graphsrc.Leading }, "it leads")
+	server.Freeze()
+	eventually(t, func() bool {
+		role := s.Role()
+		require.NotEqual(t, graphsrc.Following, role)
+		return role == graphsrc.Alone
+	}, "it is alone")
+	server.Thaw()
+	eventually(t, func() bool { return s.Role() == graphsrc.Leading }, "it leads again")
+}

@@ -15,7 +15,7 @@ local function of(key, period)
 end
 local haveCurrent, havePrevious = of(current, period), of(previous, period - 1)
 
--- lookup returns the records of ids, false for none, and which are of the previous period.
+-- lookup returns the records of ids, false for none, and the set of those of the previous period.
 local function lookup(ids)
   local found, old = {}, {}
   if #ids == 0 then return found, old end
@@ -32,7 +32,7 @@ local function lookup(ids)
   if #missing == 0 then return found, old end
   local more = redis.call('HMGET', previous, unpack(missing))
   for i = 1, #missing do
-    if more[i] then found[at[i]] = more[i]; old[#old + 1] = missing[i] end
+    if more[i] then found[at[i]] = more[i]; old[missing[i]] = true end
   end
   return found, old
 end
@@ -41,9 +41,9 @@ end
 // tell compares readings with the records; see doc.go.
 //
 // ARGV: 2 milliseconds until keys end, 3 the most entries, 4 who tells, 5 an epoch
-// if there is none, 6 readings of people who have not changed, each id (16), digest
-// (4), age (3); then for each other one: id, age, age of the last activity or -1,
-// flags (i: insist, a: again), refusals (1), sequence, digest (4), words, words before.
+// if there is none, 6 milliseconds that entries are kept, 7 readings of people who
+// have not changed, each id (16), digest (4), age (3); then for each other one: id, age, age of the last activity or -1,
+// flags (i: insist, a and an age: shown), refusals (1), sequence, digest (4), words, words before.
 //
 // It returns the ids of those of the unchanged of whom the whole reading is needed,
 // and ids and records of readings that were refused.
@@ -53,10 +53,10 @@ local function ms(t) return string.format('%013.0f', t) end
 local leader, meta, stream = KEYS[1], KEYS[2], KEYS[3]
 local ttl = ARGV[2]
 
-local same, ids = ARGV[6], {}
+local same, ids = ARGV[7], {}
 for at = 1, len(same), 23 do ids[#ids + 1] = sub(same, at, at + 15) end
 local unchanged = #ids
-for at = 7, #ARGV, 9 do ids[#ids + 1] = ARGV[at] end
+for at = 8, #ARGV, 9 do ids[#ids + 1] = ARGV[at] end
 local found, old = lookup(ids)
 
 local fields, writes, revised, missing, refused = {}, {}, {}, {}, {}
@@ -81,10 +81,10 @@ if #kept > 0 then
 end
 
 for i = unchanged + 1, #ids do
-  local at = 7 + (i - unchanged - 1) * 9
+  local at = 8 + (i - unchanged - 1) * 9
   local id, age, active, flags, state, seq, digest, words, before =
     ARGV[at], ARGV[at+1], ARGV[at+2], ARGV[at+3], ARGV[at+4], ARGV[at+5], ARGV[at+6], ARGV[at+7], ARGV[at+8]
-  local again = string.find(flags, 'a', 1, true)
+  local again = string.match(flags, 'a(%d+)')
   local insist = string.find(flags, 'i', 1, true)
   local read = ms(now - age)
   if active == '-1' then active = '0000000000000' else active = ms(now - active) end
@@ -122,6 +122,9 @@ for i = unchanged + 1, #ids do
     if kind == 'c' then
       fields[#fields + 1] = 'b'
       fields[#fields + 1] = before
+    elseif kind == 'a' then
+      fields[#fields + 1] = 's'
+      fields[#fields + 1] = ms(now - again)
     end
     writes[#writes + 1] = id
     if kind == 'f' then
@@ -139,6 +142,10 @@ if #fields > 0 then
   local id = redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*',
     't', ms(now), 'n', n, 'w', ARGV[4], unpack(fields))
   redis.call('HSET', meta, 'last', id)
+  -- What is not reported yet stays.
+  local mark = string.match(redis.call('HGET', meta, 'mark') or '', '^%d+') or '0'
+  local from = math.min(now - ARGV[6], tonumber(mark))
+  redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', from))
   for _, r in ipairs(revised) do
     writes[r[1]] = r[2] .. char(len(id)) .. id .. r[3]
   end
@@ -151,7 +158,11 @@ if #writes > 0 then
     redis.call('HSET', current, '', string.format('%d', period))
   end
   redis.call('HSET', current, unpack(writes))
-  if #old > 0 then redis.call('HDEL', previous, unpack(old)) end
+  local moved = {}
+  for i = 1, #writes, 2 do
+    if old[writes[i]] then moved[#moved + 1] = writes[i] end
+  end
+  if #moved > 0 then redis.call('HDEL', previous, unpack(moved)) end
   redis.call('PEXPIRE', current, ttl)
 end
 return {table.concat(missing), refused}

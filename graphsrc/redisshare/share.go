@@ -39,7 +39,11 @@ type Options struct {
 	// of it before anybody asks; a quarter of it is the pause in which each says
 	// that it still hears. Default 250 ms.
 	Delay time.Duration
-	// MaxEntries is about how many entries the stream holds. Default 10,000.
+	// Keep is about how long the stream holds what was told, and longer what was
+	// not reported yet. Default 1 min.
+	Keep time.Duration
+	// MaxEntries is about how many entries the stream holds at most, of up to 15 KB
+	// each. Default 2,000.
 	MaxEntries int
 	// Timeout bounds a command. Default 1 s.
 	Timeout time.Duration
@@ -61,7 +65,7 @@ func (o *Options) setDefaults() error {
 	for _, d := range []struct {
 		of        *time.Duration
 		byDefault time.Duration
-	}{{&o.Stale, 5 * time.Minute}, {&o.Lease, 5 * time.Second}, {&o.Delay, 250 * time.Millisecond}, {&o.Timeout, time.Second}} {
+	}{{&o.Stale, 5 * time.Minute}, {&o.Lease, 5 * time.Second}, {&o.Delay, 250 * time.Millisecond}, {&o.Timeout, time.Second}, {&o.Keep, time.Minute}} {
 		if *d.of == 0 {
 			*d.of = d.byDefault
 		}
@@ -70,7 +74,7 @@ func (o *Options) setDefaults() error {
 		}
 	}
 	if o.MaxEntries == 0 {
-		o.MaxEntries = 10_000
+		o.MaxEntries = 2_000
 	}
 	if o.MaxEntries < 1 {
 		return errors.New("the most entries are less than 1")
@@ -102,7 +106,7 @@ type Share struct {
 
 	answered   atomic.Int64 // when Redis last answered a heartbeat; nanoseconds since started
 	leadsUntil atomic.Int64 // nanoseconds since started; 0: does not lead
-	term       atomic.Int64 // the own one, while leading
+	term       atomic.Int64 // the own one, as far as is known; 0: somebody else's
 	tenure     atomic.Int64 // how often this one has begun to lead
 	offset     atomic.Int64 // Redis' clock minus time since started; milliseconds
 	standing   atomic.Pointer[standing]
@@ -152,13 +156,14 @@ func (s *Share) Run(ctx context.Context, m graphsrc.Member) {
 	s.resign()
 }
 
-// Role implements graphsrc.Shared.
+// Role implements graphsrc.Shared. Whoever led last and cannot know whether they
+// still do is Alone: nobody else may lead, and who follows reads nothing.
 func (s *Share) Role() graphsrc.Role {
 	now := s.elapsed()
 	switch {
 	case now < s.leadsUntil.Load():
 		return graphsrc.Leading
-	case now >= s.answered.Load()+int64(s.o.Lease):
+	case s.term.Load() != 0 || now >= s.answered.Load()+int64(s.o.Lease):
 		return graphsrc.Alone
 	}
 	return graphsrc.Following
@@ -182,7 +187,7 @@ func (s *Share) pause(ctx context.Context, d time.Duration) bool {
 
 // beat asks how things stand, again and again, and keeps the lead or takes it.
 func (s *Share) beat(ctx context.Context, m graphsrc.Member) {
-	role := s.Role()
+	role, tenure := s.Role(), s.tenure.Load()
 	// A third, so that one answer may be lost.
 	every := s.o.Lease * 3 / 10
 	for ctx.Err() == nil {
@@ -190,8 +195,9 @@ func (s *Share) beat(ctx context.Context, m graphsrc.Member) {
 		if err := s.beatOnce(ctx, every); err != nil && ctx.Err() == nil {
 			s.o.Logger.Debug("Redis did not answer a heartbeat", "tenant", s.o.Tenant, "error", err)
 		}
-		if now := s.Role(); now != role {
-			role = now
+		// Between two beats it may have been another one.
+		if now, n := s.Role(), s.tenure.Load(); now != role || n != tenure {
+			role, tenure = now, n
 			m.Shift(role)
 		}
 		wait := every - time.Duration(s.elapsed()-begun)
@@ -234,8 +240,8 @@ func (s *Share) beatOnce(ctx context.Context, within time.Duration) error {
 	s.answered.Store(sent)
 	s.standing.Store(&st)
 	if !st.leads {
-		s.leadsUntil.Store(0)
 		s.term.Store(0)
+		s.leadsUntil.Store(0)
 		return nil
 	}
 	// Whoever led may have found that nobody knew who does, shortly before we knew.

@@ -14,13 +14,15 @@ import (
 	"ucwagate/graphsrc/sharetest"
 )
 
+const lease = 500 * time.Millisecond
+
 // share makes a part with a client of its own.
 func share(tb testing.TB, o rueidis.ClientOption, tenant string, change func(*redisshare.Options)) *redisshare.Share {
 	tb.Helper()
 	client, err := rueidis.NewClient(o)
 	require.NoError(tb, err)
 	tb.Cleanup(client.Close)
-	options := redisshare.Options{Client: client, Tenant: tenant, Lease: 500 * time.Millisecond, Delay: 5 * time.Millisecond}
+	options := redisshare.Options{Client: client, Tenant: tenant, Lease: lease, Delay: 5 * time.Millisecond}
 	if change != nil {
 		change(&options)
 	}

@@ -34,12 +34,12 @@ func (s *Share) tell(ctx context.Context, readings []graphsrc.Told, whole bool) 
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	now := s.o.Clock.Now()
-	args := make([]string, 6, 6+9)
-	args[0], args[1], args[2], args[3], args[4] = s.period, s.ttl, strconv.Itoa(s.o.MaxEntries), s.who, s.who
+	args := make([]string, 7, 7+9)
+	args[0], args[1], args[2], args[3], args[4], args[5] = s.period, s.ttl, strconv.Itoa(s.o.MaxEntries), s.who, s.who, ms(s.o.Keep)
 	var same []byte
 	for i := range readings {
 		r := &readings[i]
-		if !whole && !r.Changed && !r.Again && !r.Insist {
+		if !whole && !r.Changed && r.Shown.IsZero() && !r.Insist {
 			var ok bool
 			if same, ok = appendSame(same, &r.SharedReading, now.Sub(r.ReadAt)); ok {
 				continue
@@ -47,7 +47,7 @@ func (s *Share) tell(ctx context.Context, readings []graphsrc.Told, whole bool) 
 		}
 		args = appendWhole(args, r, now)
 	}
-	args[5] = string(same)
+	args[6] = string(same)
 	answer, err := tellScript.Exec(ctx, s.o.Client, s.keys, args).ToArray()
 	if err != nil {
 		return nil, nil, fmt.Errorf("telling readings: %w", err)
@@ -82,8 +82,8 @@ func appendWhole(args []string, r *graphsrc.Told, now time.Time) []string {
 	if r.Insist {
 		flags += "i"
 	}
-	if r.Again {
-		flags += "a"
+	if !r.Shown.IsZero() {
+		flags += "a" + ms(max(now.Sub(r.Shown), 0))
 	}
 	before := ""
 	if r.Before != nil {

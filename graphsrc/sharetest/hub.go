@@ -107,7 +107,7 @@ func (p *Part) Role() graphsrc.Role {
 	switch {
 	case now.Before(p.leads):
 		return graphsrc.Leading
-	case now.Sub(p.answered) >= p.hub.Lease:
+	case !p.leads.IsZero() || now.Sub(p.answered) >= p.hub.Lease:
 		return graphsrc.Alone
 	}
 	return graphsrc.Following
@@ -342,8 +342,9 @@ func (p *Part) Tell(_ context.Context, readings []graphsrc.Told) (refused []grap
 func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 	next := t.SharedReading
 	known, ok := h.records[t.ID]
-	next.Revision, next.ChangedAt = known.Revision, known.ChangedAt
-	change := graphsrc.SharedChange{At: time.Now(), Revision: revision, Unsure: t.Again}
+	next.Revision = known.Revision
+	again := !t.Shown.IsZero()
+	change := graphsrc.SharedChange{At: time.Now(), Revision: revision, Unsure: again, Shown: t.Shown}
 	changed := false
 	if ok {
 		lower := next.Sequence != "" && len(next.Sequence) == len(known.Sequence) && next.Sequence < known.Sequence && !t.Insist
@@ -352,7 +353,7 @@ func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 		}
 		differs := known.Words != next.Words
 		if next.ReadAt.Before(known.ReadAt) || lower {
-			if !t.Again {
+			if !again {
 				return !differs
 			}
 			next = known
@@ -367,13 +368,13 @@ func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 		changed = t.Before == nil || before != next.Words
 		change.Before, change.First = before, t.Before == nil
 	}
-	heard := graphsrc.Heard{SharedReading: next, Changed: changed || t.Again, Digest: next.Digest()}
+	heard := graphsrc.Heard{SharedReading: next, Changed: changed || again, Digest: next.Digest()}
 	if changed {
-		change.Unsure = false
+		change.Unsure, change.Shown = false, time.Time{}
+		heard.ChangedAt = change.At
 	}
 	if heard.Changed {
-		next.Revision, next.ChangedAt = revision, time.Now()
-		heard.Revision, heard.ChangedAt = revision, next.ChangedAt
+		next.Revision, heard.Revision = revision, revision
 		change.After = next
 		e.changes = append(e.changes, change)
 	} else if ok && known.Digest() == next.Digest() {

@@ -51,7 +51,7 @@ type Shared interface {
 	// error some may have been told; telling them again does no harm.
 	Tell(ctx context.Context, readings []Told) (refused []SharedReading, err error)
 	// Recall returns the records of those of at most ShareBatch people of whom
-	// there are any.
+	// there are any. It fails at once if it is known that nobody can be asked.
 	Recall(ctx context.Context, people []uuid.UUID) ([]SharedReading, error)
 }
 

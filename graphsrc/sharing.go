@@ -2,7 +2,6 @@ package graphsrc
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -293,9 +292,6 @@ func (s *sharing) recall(ctx context.Context, keys []userKey) (some bool, err er
 // consult asks the shared records before Graph is asked for people. It reports
 // whether anything was found; an error says that not all could be asked for.
 func (s *sharing) consult(ctx context.Context, keys []userKey) (found bool, err error) {
-	if s.shared.Role() == Alone {
-		return false, errAlone
-	}
 	ctx, cancel := context.WithTimeout(ctx, recallWait)
 	defer cancel()
 	for from := 0; from < len(keys); from += ShareBatch {
@@ -308,8 +304,6 @@ func (s *sharing) consult(ctx context.Context, keys []userKey) (found bool, err 
 	}
 	return found, nil
 }
-
-var errAlone = errors.New("nobody can be heard")
 
 // fetch reads the records of those of ids of whom nothing fresh is known, before
 // anything else is asked. It fails without a word: Graph is asked then, or what is

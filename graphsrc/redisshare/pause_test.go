@@ -122,3 +122,34 @@ func TestWhoeverLedDoesNotFollowBeforeItIsKnownWhoLeads(t *testing.T) {
 	server.Thaw()
 	eventually(t, func() bool { return s.Role() == graphsrc.Leading }, "it leads again")
 }
+
+func TestWhoeverWasStoppedAsksForTheRecords(t *testing.T) {
+	server := redistest.Start(t)
+	clk := &stoppable{Clock: clock.System()}
+	s := share(t, server.Option(), "contoso", func(o *redisshare.Options) { o.Clock = clk })
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	wg.Go(func() { s.Run(ctx, &sharetest.Recorder{}) })
+	eventually(t, func() bool { return s.Role() == graphsrc.Leading }, "it leads")
+	_, err := s.Tell(t.Context(), []graphsrc.Told{{SharedReading: graphsrc.SharedReading{ID: uuid.UUID{1}, ReadAt: time.Now()}, Changed: true}})
+	require.NoError(t, err)
+
+	clk.set(true)
+	eventually(t, func() bool { return s.Role() == graphsrc.Alone }, "time has passed")
+	require.False(t, s.Hears())
+	records, err := s.Recall(t.Context(), []uuid.UUID{{1}})
+	require.NoError(t, err)
+	require.Len(t, records, 1)
+	clk.set(false)
+
+	eventually(t, func() bool { return s.Role() == graphsrc.Leading }, "it leads again")
+	server.Freeze()
+	eventually(t, func() bool { return s.Role() == graphsrc.Alone }, "it does not know who leads")
+	time.Sleep(lease) // a heartbeat is not answered
+	_, err = s.Recall(t.Context(), []uuid.UUID{{1}})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, context.DeadlineExceeded, "nobody waits for somebody who is known to be silent")
+	server.Thaw()
+}

@@ -105,6 +105,7 @@ type Share struct {
 	block   time.Duration // how long a read of the stream waits
 
 	answered   atomic.Int64 // when Redis last answered a heartbeat; nanoseconds since started
+	silent     atomic.Bool  // it did not answer the last one
 	leadsUntil atomic.Int64 // nanoseconds since started; 0: does not lead
 	term       atomic.Int64 // the own one, as far as is known; 0: somebody else's
 	tenure     atomic.Int64 // how often this one has begun to lead
@@ -193,6 +194,8 @@ func (s *Share) beat(ctx context.Context, m graphsrc.Member) {
 	for ctx.Err() == nil {
 		begun := s.elapsed()
 		if err := s.beatOnce(ctx, every); err != nil && ctx.Err() == nil {
+			// Whoever was stopped meanwhile has not waited for an answer.
+			s.silent.Store(s.elapsed()-begun < 2*int64(every))
 			s.o.Logger.Debug("Redis did not answer a heartbeat", "tenant", s.o.Tenant, "error", err)
 		}
 		// Between two beats it may have been another one.
@@ -238,6 +241,7 @@ func (s *Share) beatOnce(ctx context.Context, within time.Duration) error {
 	// The clock of Redis was read between the two.
 	s.offset.Store(time - (sent+now)/2/int64(1e6))
 	s.answered.Store(sent)
+	s.silent.Store(false)
 	s.standing.Store(&st)
 	if !st.leads {
 		s.term.Store(0)

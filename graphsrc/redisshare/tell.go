@@ -2,6 +2,7 @@ package redisshare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,6 +11,8 @@ import (
 
 	"ucwagate/graphsrc"
 )
+
+var errSilent = errors.New("Redis does not answer")
 
 // Tell implements graphsrc.Shared.
 func (s *Share) Tell(ctx context.Context, readings []graphsrc.Told) ([]graphsrc.SharedReading, error) {
@@ -96,6 +99,9 @@ func appendWhole(args []string, r *graphsrc.Told, now time.Time) []string {
 
 // Recall implements graphsrc.Shared.
 func (s *Share) Recall(ctx context.Context, people []uuid.UUID) ([]graphsrc.SharedReading, error) {
+	if s.silent.Load() && s.Role() == graphsrc.Alone {
+		return nil, fmt.Errorf("reading records: %w", errSilent)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	args := make([]string, 1, 1+len(people))

@@ -20,10 +20,12 @@ type client struct {
 	// proxy sends it next; zero: for ever.
 	patience time.Duration
 	people   []string
+	truth    func(address string) string // how somebody is to be seen now
 
 	mu      sync.Mutex
 	picture map[string]string // availability by address
 	told    map[string]int    // how many events there were of each since forget
+	late    map[string]int    // after how many of them the client was shown what was before
 	gone    error             // the application ended
 	again   int               // packages that said resume or resync
 	retried int               // requests that failed, those not counted that waited too long
@@ -31,8 +33,8 @@ type client struct {
 }
 
 // open signs in, starts an application and subscribes.
-func open(ctx context.Context, hc *http.Client, w *world, user, endpoint string, people []string) (*client, error) {
-	c := &client{people: people, picture: make(map[string]string), told: make(map[string]int)}
+func open(ctx context.Context, hc *http.Client, w *world, here *town, user, endpoint string, people []string) (*client, error) {
+	c := &client{people: people, truth: here.seen, picture: make(map[string]string), told: make(map[string]int), late: make(map[string]int)}
 	signedIn, err := ucwaclient.SignIn(ctx, hc, w.url, user, w.password)
 	if err != nil {
 		return nil, err
@@ -76,9 +78,7 @@ func (c *client) follow(ctx context.Context) {
 			for ctx.Err() == nil {
 				p, err := c.app.Presence(ctx, href)
 				if err == nil {
-					c.mu.Lock()
-					c.picture[address] = p.Availability
-					c.mu.Unlock()
+					c.see(address, p.Availability)
 					break
 				}
 				if c.failed(ctx, err) {
@@ -87,6 +87,17 @@ func (c *client) follow(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// see takes what the client is shown after an event.
+func (c *client) see(address, availability string) {
+	truth := c.truth(address)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if availability == c.picture[address] && availability != truth {
+		c.late[address]++
+	}
+	c.picture[address] = availability
 }
 
 func (c *client) next(ctx context.Context) (*ucwaclient.Package, error) {
@@ -141,4 +152,5 @@ func (c *client) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.told)
+	clear(c.late)
 }

@@ -92,8 +92,8 @@ func (w *town) live(ctx context.Context) error {
 // TestClientsNoticeNothingOfTheReplicas lets clients watch people who move,
 // through a proxy that sends each request to another of three gateways. These are
 // replaced one after the other, and no request fails. Then one is killed and
-// started again, one stands still for a while, and Redis is killed and started
-// again. No client loses its application or misses a move; nor does the tenant notice that there
+// started again, one stands still for a while, one is cut off from Redis, and Redis
+// is killed and started again. No client loses its application or misses a move; nor does the tenant notice that there
 // are three gateways. No client hears of a move twice, unless a gateway that could
 // not hear of the others showed it the past after it was told.
 func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
@@ -255,6 +255,11 @@ func (w *world) lose(t *testing.T) {
 	w.gateways[1].signal(syscall.SIGSTOP)
 	pass(20 * time.Second)
 	w.gateways[1].signal(syscall.SIGCONT)
+	pass(5 * time.Second)
+	t.Log("the third is cut off from Redis for 15 s")
+	w.cable.Cut()
+	pass(15 * time.Second)
+	w.cable.Mend()
 	pass(5 * time.Second)
 	t.Log("Redis is killed and started again")
 	w.redis.Kill()

@@ -31,6 +31,7 @@ const refresh = 10 * time.Second
 type world struct {
 	tenant   *graphsim.Tenant
 	redis    *redistest.Server
+	cable    *redistest.Link // by which the last gateway reaches it
 	gateways []*gateway
 	url      string // of the proxy
 	password string // of everybody
@@ -40,6 +41,7 @@ type world struct {
 func build(t *testing.T, replicas, people int, readers func(*graphsim.Tenant) []string) *world {
 	t.Helper()
 	w := &world{password: "correct horse", redis: redistest.Start(t, redistest.AOF())}
+	w.cable = w.redis.Link(t)
 	var err error
 	w.tenant, err = graphsim.New(graphsim.Config{Domain: "example.com", Users: people, Still: true})
 	require.NoError(t, err)
@@ -64,6 +66,10 @@ func build(t *testing.T, replicas, people int, readers func(*graphsim.Tenant) []
 	w.url = "http://" + freeAddress(t)
 	tenantID, clientID, secret := w.tenant.Credentials()
 	for i := range replicas {
+		redis := w.redis.Addr()
+		if i == replicas-1 {
+			redis = w.cable.Addr()
+		}
 		g := &gateway{t: t, program: program, address: freeAddress(t), internal: freeAddress(t), config: filepath.Join(dir, fmt.Sprintf("gateway%d.yaml", i))}
 		require.NoError(t, os.WriteFile(g.config, fmt.Appendf(nil, `
 server: {listen: "%s", public_url: "%s", trusted_proxies: [127.0.0.0/8], drain_delay: 4s, drain_time: 2s, shutdown_grace: 5s}
@@ -82,7 +88,7 @@ tenants:
     authority: %s
     ca_file: ca.pem
     credential: {kind: secret, client_id: %s, secret: "%s"}
-`, g.address, w.url, g.internal, refresh, w.redis.Addr(), replicas, tenantID, sim.URL, sim.TLSURL, clientID, secret), 0o600))
+`, g.address, w.url, g.internal, refresh, redis, replicas, tenantID, sim.URL, sim.TLSURL, clientID, secret), 0o600))
 		g.start()
 		t.Cleanup(g.end)
 		w.gateways = append(w.gateways, g)

@@ -1,5 +1,6 @@
 // Package redistest starts real redis-server processes for tests: a single one,
-// a cluster of three masters, and a master with a replica and a sentinel.
+// a cluster of three masters, and a master with a replica and a sentinel, and ways
+// to a server that can be cut.
 //
 // It owns the processes, their ports on 127.0.0.1, their files in the test's
 // temporary directory and their end. A server ends with its test, and on Linux

@@ -33,7 +33,7 @@ func StartSentinel(tb testing.TB, o ...Option) *Sentinel {
 	master := s.Servers[0]
 	s.Servers = append(s.Servers, Start(tb, append(o, replicated(), Line(fmt.Sprint("replicaof 127.0.0.1 ", master.port)))...))
 	s.Watcher = Start(tb, func(w *options) { w.sentinel = master.sentinelLines() })
-	s.await(tb, s.knowsReplica)
+	s.AwaitReplica(tb)
 	return s
 }
 
@@ -76,6 +76,12 @@ func (s *Sentinel) AwaitMaster(tb testing.TB, server *Server) {
 		}
 		return err
 	})
+}
+
+// AwaitReplica waits until another one could take over.
+func (s *Sentinel) AwaitReplica(tb testing.TB) {
+	tb.Helper()
+	s.await(tb, s.knowsReplica)
 }
 
 // knowsReplica is true once a failover would succeed: the sentinel looks for

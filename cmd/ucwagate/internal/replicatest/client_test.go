@@ -147,6 +147,13 @@ func (c *client) differs(truth map[string]string) (n int, example string) {
 	return n, example
 }
 
+// lost is why the application has ended; nil if it has not.
+func (c *client) lost() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
 // forget begins to count anew.
 func (c *client) forget() {
 	c.mu.Lock()

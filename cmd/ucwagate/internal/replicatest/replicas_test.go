@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,13 +14,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ucwagate/graphsrc/graphsim"
+	"ucwagate/graphsrc/redistest"
 )
 
 const (
-	replicas = 3
-	clients  = 300
-	people   = 3000
-	watched  = 100 // people of each client
+	clients = 300
+	people  = 3000
+	watched = 100 // people of each client
 	// moving is how long a move takes to the next: every 25 ms somebody, so that
 	// in a minute most of the people move.
 	moving = 25 * time.Millisecond
@@ -51,6 +50,16 @@ type town struct {
 	truth map[string]string // seen by address
 	state map[string]int
 	moved map[string]int
+}
+
+// inhabit sets everybody's presence.
+func inhabit(t *testing.T, w *world, people int) *town {
+	t.Helper()
+	here := &town{tenant: w.tenant, all: users(w.tenant, people), truth: make(map[string]string), state: make(map[string]int), moved: make(map[string]int)}
+	for i, address := range here.all {
+		require.NoError(t, here.move(address, i%len(states)))
+	}
+	return here
 }
 
 // seen is how a client is to see somebody.
@@ -93,24 +102,16 @@ func (w *town) live(ctx context.Context) error {
 // through a proxy that sends each request to another of three gateways. These are
 // replaced one after the other, and no request fails. Then one is killed and
 // started again, one stands still for a while, one is cut off from Redis, and Redis
-// is killed and started again. No client loses its application or misses a move; nor does the tenant notice that there
-// are three gateways. No client hears of a move twice, unless a gateway that could
+// is killed and started again. No client loses its application or misses a move; nor
+// does the tenant notice that there are three gateways. No client hears of a move twice, unless a gateway that could
 // not hear of the others showed it the past after it was told.
 func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
-	users := func(tenant *graphsim.Tenant) (all []string) {
-		for i := 0; len(all) < people; i++ { // some are at home in other domains
-			if address := strings.ToLower(tenant.User(i).Address()); strings.HasSuffix(address, "@"+tenant.Domain()) {
-				all = append(all, address)
-			}
-		}
-		return all
-	}
-	w := build(t, replicas, people*5/4, users)
-	here := &town{tenant: w.tenant, all: users(w.tenant), truth: make(map[string]string), state: make(map[string]int), moved: make(map[string]int)}
-	for i, address := range here.all {
-		require.NoError(t, here.move(address, i%len(states)))
-	}
-	crowd, leave := gather(t, w, here)
+	t.Parallel()
+	server := redistest.Start(t, redistest.AOF())
+	cable := server.Link(t)
+	w := build(t, people, at(server.Addr()), at(server.Addr()), at(cable.Addr()))
+	here := inhabit(t, w, people)
+	crowd, leave := gather(t, w, here, clients, watched)
 	defer leave()
 	agree(t, crowd, here, "after signing in")
 	w.sweeps(t)
@@ -129,15 +130,21 @@ func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
 	}
 	n, last := retried(crowd)
 	require.Zero(t, n, "requests that failed in a rollout, such as: %v", last)
-	w.lose(t)
+	w.lose(t, server, cable)
 	stop()
 	require.NoError(t, living.Wait())
 	agree(t, crowd, here, "in the end")
+	check(t, w, here, crowd)
+}
 
+// check says that nobody lost an application or heard of a move twice, unless they
+// were shown the past in between, and that the tenant was not asked too much.
+func check(t *testing.T, w *world, here *town, crowd []*client) {
+	t.Helper()
 	events, late := 0, 0
 	var twice []string
 	for i, c := range crowd {
-		require.NoError(t, c.gone, "client %d lost its application", i)
+		require.NoError(t, c.lost(), "client %d lost its application", i)
 		require.Zero(t, c.again, "client %d was told to begin anew", i)
 		for address, told := range c.told {
 			events += told
@@ -151,7 +158,7 @@ func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
 	stats := w.tenant.Stats()
 	require.LessOrEqual(t, stats.WorstWindow, 1500)
 	require.Zero(t, stats.Throttled)
-	n, last = retried(crowd)
+	n, last := retried(crowd)
 	t.Logf("%d events, none twice, %d after which the past was shown, %d requests to Graph in the worst 30 s, %d requests of clients sent again, such as after: %v", events, late, stats.WorstWindow, n, last)
 }
 
@@ -167,8 +174,8 @@ func retried(crowd []*client) (n int, last error) {
 	return n, last
 }
 
-// gather lets every client in; leave ends them.
-func gather(t *testing.T, w *world, here *town) (crowd []*client, leave func()) {
+// gather lets clients in, each of which watches some people; leave ends them.
+func gather(t *testing.T, w *world, here *town, clients, watched int) (crowd []*client, leave func()) {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 2 * clients}
 	hc := &http.Client{Transport: transport}
@@ -179,7 +186,7 @@ func gather(t *testing.T, w *world, here *town) (crowd []*client, leave func()) 
 		arriving.Go(func() (err error) {
 			var mine []string
 			for k := range watched {
-				mine = append(mine, here.all[(i*people/clients+k)%people])
+				mine = append(mine, here.all[(i*len(here.all)/clients+k)%len(here.all)])
 			}
 			crowd[i], err = open(t.Context(), hc, w, here, here.all[i], fmt.Sprint("endpoint", i), mine)
 			if err == nil && i%2 == 0 {
@@ -209,6 +216,7 @@ func agree(t *testing.T, crowd []*client, here *town, when string) {
 		here.mu.Lock()
 		defer here.mu.Unlock()
 		for i, c := range crowd {
+			require.NoError(t, c.lost(), "client %d lost its application", i)
 			if n, example := c.differs(here.truth); n > 0 {
 				wrong = fmt.Sprintf("%s client %d is wrong about %d people: %s", when, i, n, example)
 				return false
@@ -225,25 +233,28 @@ func (w *world) sweeps(t *testing.T) {
 	const rounds = 3
 	read := func() (n int) { return w.tenant.Stats().ByRoute["POST /communications/getPresencesByUserId"] }
 	before := read()
-	select {
-	case <-time.After(rounds * refresh):
-	case <-t.Context().Done():
-	}
+	pass(t, rounds*refresh)
 	each := float64(read()-before) / rounds
 	t.Logf("%.2f requests for each sweep over %d people", each, people)
 	fewest := (people + batch - 1) / batch
 	require.InDelta(t, fewest, each, 0.7, "requests for a sweep")
 }
 
-// lose is what happens meanwhile.
-func (w *world) lose(t *testing.T) {
+func pass(t *testing.T, d time.Duration) {
 	t.Helper()
-	pass := func(d time.Duration) {
-		select {
-		case <-time.After(d):
-		case <-t.Context().Done():
-		}
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
 	}
+}
+
+// at is the configuration of a way to a single Redis.
+func at(address string) string { return fmt.Sprintf(`addresses: ["%s"]`, address) }
+
+// lose is what happens meanwhile.
+func (w *world) lose(t *testing.T, server *redistest.Server, cable *redistest.Link) {
+	t.Helper()
+	pass := func(d time.Duration) { pass(t, d) }
 	pass(5 * time.Second)
 	t.Log("a gateway is killed")
 	w.gateways[0].kill()
@@ -257,13 +268,13 @@ func (w *world) lose(t *testing.T) {
 	w.gateways[1].signal(syscall.SIGCONT)
 	pass(5 * time.Second)
 	t.Log("the third is cut off from Redis for 15 s")
-	w.cable.Cut()
+	cable.Cut()
 	pass(15 * time.Second)
-	w.cable.Mend()
+	cable.Mend()
 	pass(5 * time.Second)
 	t.Log("Redis is killed and started again")
-	w.redis.Kill()
+	server.Kill()
 	pass(3 * time.Second)
-	w.redis.Restart()
+	server.Restart()
 	pass(10 * time.Second)
 }

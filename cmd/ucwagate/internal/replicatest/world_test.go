@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +19,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"ucwagate/graphsrc/graphsim"
-	"ucwagate/graphsrc/redistest"
 )
 
 // patience bounds whatever the test waits for.
@@ -27,23 +27,21 @@ const patience = 2 * time.Minute
 // refresh is how often everybody who is watched is read.
 const refresh = 10 * time.Second
 
-// world is a tenant, a Redis, gateways and the proxy in front of them.
+// world is a tenant, gateways and the proxy in front of them.
 type world struct {
 	tenant   *graphsim.Tenant
-	redis    *redistest.Server
-	cable    *redistest.Link // by which the last gateway reaches it
 	gateways []*gateway
 	url      string // of the proxy
 	password string // of everybody
 }
 
-// build starts everything. Every person of the tenant may sign in.
-func build(t *testing.T, replicas, people int, readers func(*graphsim.Tenant) []string) *world {
+// build starts a tenant of some people, and a gateway for each way to Redis, a
+// part of its configuration. Everybody at home in the tenant may sign in.
+func build(t *testing.T, people int, ways ...string) *world {
 	t.Helper()
-	w := &world{password: "correct horse", redis: redistest.Start(t, redistest.AOF())}
-	w.cable = w.redis.Link(t)
+	w := &world{password: "correct horse"}
 	var err error
-	w.tenant, err = graphsim.New(graphsim.Config{Domain: "example.com", Users: people, Still: true})
+	w.tenant, err = graphsim.New(graphsim.Config{Domain: "example.com", Users: people * 5 / 4, Still: true})
 	require.NoError(t, err)
 	sim, err := w.tenant.Serve(graphsim.ServeOptions{})
 	require.NoError(t, err)
@@ -54,7 +52,7 @@ func build(t *testing.T, replicas, people int, readers func(*graphsim.Tenant) []
 	hash, err := bcrypt.GenerateFromPassword([]byte(w.password), bcrypt.MinCost)
 	require.NoError(t, err)
 	var passwords bytes.Buffer
-	for _, user := range readers(w.tenant) {
+	for _, user := range users(w.tenant, people) {
 		fmt.Fprintf(&passwords, "%s:%s\n", user, hash)
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "htpasswd"), passwords.Bytes(), 0o600))
@@ -65,11 +63,7 @@ func build(t *testing.T, replicas, people int, readers func(*graphsim.Tenant) []
 
 	w.url = "http://" + freeAddress(t)
 	tenantID, clientID, secret := w.tenant.Credentials()
-	for i := range replicas {
-		redis := w.redis.Addr()
-		if i == replicas-1 {
-			redis = w.cable.Addr()
-		}
+	for i, way := range ways {
 		g := &gateway{t: t, program: program, address: freeAddress(t), internal: freeAddress(t), config: filepath.Join(dir, fmt.Sprintf("gateway%d.yaml", i))}
 		require.NoError(t, os.WriteFile(g.config, fmt.Appendf(nil, `
 server: {listen: "%s", public_url: "%s", trusted_proxies: [127.0.0.0/8], drain_delay: 4s, drain_time: 2s, shutdown_grace: 5s}
@@ -78,7 +72,7 @@ signin: {htpasswd: htpasswd, attempts_per_minute: 1000}
 applications: {per_user: 1000}
 limits: {requests_per_minute: 0, anonymous_per_minute: 0}
 presence: {refresh: %s}
-redis: {addresses: ["%s"], replicas: %d}
+redis: {%s, replicas: %d}
 tenants:
   - name: simulated
     tenant_id: %s
@@ -88,7 +82,7 @@ tenants:
     authority: %s
     ca_file: ca.pem
     credential: {kind: secret, client_id: %s, secret: "%s"}
-`, g.address, w.url, g.internal, refresh, redis, replicas, tenantID, sim.URL, sim.TLSURL, clientID, secret), 0o600))
+`, g.address, w.url, g.internal, refresh, way, len(ways), tenantID, sim.URL, sim.TLSURL, clientID, secret), 0o600))
 		g.start()
 		t.Cleanup(g.end)
 		w.gateways = append(w.gateways, g)
@@ -98,6 +92,17 @@ tenants:
 	}
 	w.distribute(t, dir, w.url[len("http://"):])
 	return w
+}
+
+// users are the addresses of the first people who are at home in the tenant: some
+// are not.
+func users(tenant *graphsim.Tenant, n int) (all []string) {
+	for i := 0; len(all) < n; i++ {
+		if address := strings.ToLower(tenant.User(i).Address()); strings.HasSuffix(address, "@"+tenant.Domain()) {
+			all = append(all, address)
+		}
+	}
+	return all
 }
 
 // gateway is one replica, as an operator runs it.

@@ -39,6 +39,10 @@ type entry struct {
 	version int64
 	stored  []byte
 	at      atomic.Int64 // when the session was used last
+	// strays are addresses that were entered in the index, perhaps in vain, with
+	// versions up to strayed.
+	strays  []string
+	strayed int64
 }
 
 func (s *entries) get(id string) *entry {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -119,6 +118,12 @@ func (u *update) attempt(ctx context.Context) error {
 		if len(u.inbox) == 0 && len(wakes) == 0 && !e.taken.Load() && session.SameState(e.stored, stored) {
 			return errSame
 		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("keeping a session: %w", err)
+		}
+		// A caller who goes away from now on does not end what is under way:
+		// Redis would go on with it, and nobody would know the outcome.
+		ctx := context.WithoutCancel(ctx)
 		if len(entered) > 0 {
 			u.entered, u.last = append(u.entered, entered...), e.version+1
 			if err := s.enter(ctx, s.watched, e.id, e.version+1, entered); err != nil {
@@ -224,28 +229,20 @@ func (u *update) take(reply []message) error {
 // settle does what follows an Update that went as err says.
 func (u *update) settle(ctx context.Context, err error) {
 	e, s := u.entry, u.store
-	if u.kept {
-		now := s.clock.Now()
-		for _, w := range u.wakes {
-			s.places.by(e.id, w.Instance, w.At, now)
-		}
+	now := s.clock.Now()
+	for _, w := range u.wakes {
+		s.places.by(e.id, w.Instance, w.At, now)
 	}
 	version, useless := e.version, u.left
+	if !u.kept || u.attempts > 1 {
+		e.stray(u.entered, u.last)
+	}
 	var ended *gateway.EndedError
 	switch {
 	case errors.As(err, &ended):
-		version, useless = forever, u.entered
-	case errors.Is(err, gateway.ErrUnavailable):
-		return // it may have been kept: rather too much in the index
-	case !u.kept || u.attempts > 1:
-		if !u.kept {
-			version = u.last
-		}
-		for _, address := range u.entered {
-			if !e.session.Watches(address) && !slices.Contains(e.session.Watched(), address) {
-				useless = append(useless, address)
-			}
-		}
+		version, useless = forever, e.strays
+	case u.kept, u.verified:
+		useless = append(useless, e.takeStrays()...)
 	}
 	if len(useless) == 0 {
 		return
@@ -253,6 +250,41 @@ func (u *update) settle(ctx context.Context, err error) {
 	if err := s.leave(ctx, s.watched, e.id, version, useless); err != nil {
 		s.log.WarnContext(ctx, "addresses that an application watches no more could not be released", "application", e.id, "error", err)
 	}
+}
+
+// maxStrays bounds the strays of an application. What is beyond stays in the
+// index until the application ends.
+const maxStrays = 1000
+
+// stray notes that addresses were entered with a version that was not kept as
+// far as is known. Only a later state tells who watches them: another replica may
+// have kept that version, with the same addresses.
+func (e *entry) stray(addresses []string, version int64) {
+	if len(addresses) == 0 {
+		return
+	}
+	room := min(len(addresses), max(maxStrays-len(e.strays), 0))
+	e.strays = append(e.strays, addresses[:room]...)
+	e.strayed = max(e.strayed, version)
+}
+
+// takeStrays returns those that the session does not watch, once it is at least
+// as new as they are.
+func (e *entry) takeStrays() (useless []string) {
+	if len(e.strays) == 0 || e.session == nil || e.version < e.strayed {
+		return nil
+	}
+	watched := make(map[string]bool)
+	for _, address := range e.session.Watched() {
+		watched[address] = true
+	}
+	for _, address := range e.strays {
+		if !watched[address] {
+			useless = append(useless, address)
+		}
+	}
+	e.strays, e.strayed = nil, 0
+	return useless
 }
 
 // waitingLines are what Publish has to know of the P-GETs of a session: of each a

@@ -1,0 +1,127 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"ucwagate/gateway"
+	"ucwagate/gateway/session"
+	"ucwagate/gateway/storetest"
+	"ucwagate/graphsrc/redistest"
+)
+
+const bo = "bo@contoso.com"
+
+// indexed says whether the index knows that anybody watches an address.
+func indexed(t *testing.T, w *wire, address string) bool {
+	t.Helper()
+	for _, key := range keys(t, w.Client) {
+		if strings.HasSuffix(key, ":w:"+address) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAClientThatGoesAwayWhileItsSubscriptionIsKeptWatchesAllTheSame(t *testing.T) {
+	for name, gone := range map[string]func([]string) bool{
+		"while the address is entered": func(words []string) bool { return runs(words, "w:", "3") },
+		"while the session is kept":    commits,
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := &wire{Client: redistest.Start(t).Client(t)}
+			clk := storetest.NewClock()
+			s := openImpatient(t, client, clk)
+			s.Open(gateway.Hooks{})
+			create(t, s, "1")
+			require.NoError(t, s.Update(t.Context(), "1", func(*session.Session) error { return nil }))
+			ctx, cancel := context.WithCancel(t.Context())
+			happened := false
+			client.happens(func(words []string) mishap {
+				if !gone(words) {
+					return mishap{}
+				}
+				happened = true
+				return mishap{after: cancel}
+			})
+			require.NoError(t, subscribe(ctx, s, clk, "1", ana), "what is under way goes on")
+			require.True(t, happened)
+			client.happens(nil)
+			require.NoError(t, s.Update(t.Context(), "1", func(sess *session.Session) error {
+				require.True(t, sess.Watches(ana))
+				return nil
+			}))
+			require.True(t, indexed(t, client, ana))
+			require.ErrorIs(t, s.Update(ctx, "1", func(sess *session.Session) error {
+				return sess.Unsubscribe("s", clk.Now())
+			}), context.Canceled, "who was gone before does nothing")
+		})
+	}
+}
+
+func TestAnAddressThatWasEnteredInVainIsReleasedOnceThatIsKnown(t *testing.T) {
+	client := &wire{Client: redistest.Start(t).Client(t)}
+	clk := storetest.NewClock()
+	s := openImpatient(t, client, clk)
+	s.Open(gateway.Hooks{})
+	create(t, s, "1")
+	require.NoError(t, s.Update(t.Context(), "1", func(*session.Session) error { return nil }))
+	client.happens(func(words []string) mishap { return mishap{lost: runs(words, "w:", "3")} })
+	require.ErrorIs(t, subscribe(t.Context(), s, clk, "1", ana), gateway.ErrUnavailable)
+	client.happens(nil)
+	require.True(t, indexed(t, client, ana))
+	require.NoError(t, subscribe(t.Context(), s, clk, "1", bo))
+	require.False(t, indexed(t, client, ana))
+	require.True(t, indexed(t, client, bo))
+}
+
+// Both enter the same address for the same version. One of them keeps it, the
+// other finds an event in the inbox first, and does not subscribe then.
+func TestAReplicaThatDoesNotSubscribeAfterAllLeavesTheSubscriptionOfAnother(t *testing.T) {
+	server := redistest.Start(t)
+	client := &wire{Client: server.Client(t)}
+	clk := storetest.NewClock()
+	a, b := openImpatient(t, client, clk), openImpatient(t, server.Client(t), clk)
+	a.Open(gateway.Hooks{})
+	b.Open(gateway.Hooks{})
+	create(t, a, "1")
+	require.NoError(t, subscribe(t.Context(), a, clk, "1", bo))
+	first := true
+	client.happens(func(words []string) mishap {
+		if !commits(words) || !first {
+			return mishap{}
+		}
+		first = false
+		return mishap{
+			before: func() {
+				require.NoError(t, b.Publish(t.Context(), bo, &session.Event{
+					Kind: session.ContactPresence, Type: session.Updated, Class: session.Medium, Key: bo,
+				}))
+			},
+		}
+	})
+	subscribeTo := func(id string, address string) func(*session.Session) error {
+		return func(sess *session.Session) error {
+			_, err := sess.Subscribe(id, []string{address}, 30*time.Minute, clk.Now())
+			return err
+		}
+	}
+	refused, tries := errors.New("not after all"), 0
+	require.ErrorIs(t, a.Update(t.Context(), "1", func(sess *session.Session) error {
+		if tries++; tries > 1 {
+			require.NoError(t, b.Update(t.Context(), "1", subscribeTo("b", ana)))
+			return refused
+		}
+		return subscribeTo("a", ana)(sess)
+	}), refused)
+	client.happens(nil)
+	require.Equal(t, 2, tries)
+	require.True(t, indexed(t, client, ana), "the other one's subscription")
+	require.NoError(t, a.Update(t.Context(), "1", subscribeTo("c", "cy@contoso.com")))
+	require.True(t, indexed(t, client, ana))
+}

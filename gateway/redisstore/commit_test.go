@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"ucwagate/gateway"
@@ -124,4 +125,103 @@ func TestAReplicaThatDoesNotSubscribeAfterAllLeavesTheSubscriptionOfAnother(t *t
 	require.True(t, indexed(t, client, ana), "the other one's subscription")
 	require.NoError(t, a.Update(t.Context(), "1", subscribeTo("c", "cy@contoso.com")))
 	require.True(t, indexed(t, client, ana))
+}
+
+// subscriptions are the ids of those that a session holds.
+func subscriptions(t *testing.T, s gateway.Store, clk *storetest.Clock, id string) (ids []string) {
+	t.Helper()
+	require.NoError(t, s.Update(t.Context(), id, func(sess *session.Session) error {
+		ids = nil
+		for _, sub := range sess.Subscriptions(clk.Now()) {
+			ids = append(ids, sub.ID)
+		}
+		return nil
+	}))
+	return ids
+}
+
+func TestAReplicaThatKnowsWhatRedisHasLostOverwritesNothing(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	clk := storetest.NewClock()
+	a, b := openImpatient(t, client, clk), openImpatient(t, client, clk)
+	a.Open(gateway.Hooks{})
+	b.Open(gateway.Hooks{})
+	create(t, a, "1")
+	subscribeTo := func(s gateway.Store, id, address string) {
+		require.NoError(t, s.Update(t.Context(), "1", func(sess *session.Session) error {
+			_, err := sess.Subscribe(id, []string{address}, 30*time.Minute, clk.Now())
+			return err
+		}))
+	}
+	subscribeTo(a, "before", ana)
+	key := keyOf(t, client, ":app:1")
+	saved, err := client.Do(t.Context(), client.B().Dump().Key(key).Build()).ToString()
+	require.NoError(t, err)
+	subscribeTo(a, "lost", bo)
+	require.NoError(t, client.Do(t.Context(), client.B().Restore().Key(key).Ttl(3_600_000).SerializedValue(saved).Replace().Build()).Error())
+	subscribeTo(b, "after", "cy@contoso.com")
+	require.NoError(t, a.Update(t.Context(), "1", func(sess *session.Session) error {
+		_, err := sess.Extend("before", 10*time.Minute, clk.Now())
+		return err
+	}))
+	require.Equal(t, []string{"before", "after"}, subscriptions(t, a, clk, "1"))
+	require.Equal(t, []string{"before", "after"}, subscriptions(t, b, clk, "1"))
+}
+
+func TestReplicasOfTheReleaseBeforeKeepSessionsBesideThis(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	clk := storetest.NewClock()
+	s := openImpatient(t, client, clk)
+	s.Open(gateway.Hooks{})
+	create(t, s, "1")
+	require.NoError(t, subscribe(t.Context(), s, clk, "1", ana))
+	key := keyOf(t, client, ":app:1")
+	require.NoError(t, client.Do(t.Context(), client.B().Hincrby().Key(key).Field("v").Increment(5).Build()).Error(), "it is a number to them, and they know no mark")
+	require.NoError(t, s.Update(t.Context(), "1", func(sess *session.Session) error { return sess.Unsubscribe("s", clk.Now()) }))
+	require.NoError(t, client.Do(t.Context(), client.B().Hdel().Key(key).Field("mark").Build()).Error(), "nor do they write one")
+	require.NoError(t, subscribe(t.Context(), s, clk, "1", ana))
+	require.Equal(t, []string{"s"}, subscriptions(t, s, clk, "1"))
+	v, err := client.Do(t.Context(), client.B().Hget().Key(key).Field("v").Build()).AsInt64()
+	require.NoError(t, err)
+	require.EqualValues(t, 1+1+5+1+1, v)
+}
+
+func keyOf(t *testing.T, c rueidis.Client, suffix string) string {
+	t.Helper()
+	for _, key := range keys(t, c) {
+		if strings.HasSuffix(key, suffix) {
+			return key
+		}
+	}
+	require.FailNow(t, "there is no such key", suffix)
+	return ""
+}
+
+func TestAnApplicationWhoseClientComesBackAtTheLastMomentLives(t *testing.T) {
+	server := redistest.Start(t)
+	client := &wire{Client: server.Client(t)}
+	clk := storetest.NewClock()
+	a, b := openImpatient(t, client, clk), openImpatient(t, server.Client(t), clk)
+	a.Open(gateway.Hooks{})
+	b.Open(gateway.Hooks{})
+	create(t, a, "1")
+	require.NoError(t, subscribe(t.Context(), a, clk, "1", ana))
+	came := false
+	client.happens(func(words []string) mishap {
+		if !runs(words, "dead:", "8") || came {
+			return mishap{}
+		}
+		came = true
+		return mishap{before: func() {
+			require.NoError(t, b.Update(t.Context(), "1", func(sess *session.Session) error { return sess.Unsubscribe("s", clk.Now()) }))
+		}}
+	})
+	require.NoError(t, a.Update(t.Context(), "1", func(sess *session.Session) error {
+		if len(sess.Subscriptions(clk.Now())) > 0 {
+			return gateway.ErrExpired
+		}
+		return nil
+	}))
+	require.True(t, came)
+	require.Empty(t, subscriptions(t, a, clk, "1"))
 }

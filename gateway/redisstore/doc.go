@@ -5,7 +5,7 @@
 // braces, so that what one script touches lies in one slot:
 //
 //	{shard of the application's id}
-//	  app:<id>    the record, the stored session with its version, who waits
+//	  app:<id>    the record, the stored session with its state, who waits
 //	  in:<id>     the inbox: events that Publish left, for the next Update to queue
 //	  rev:<id>    of each address the newest revision that came into the inbox
 //	  wait:<id>   the replicas on which P-GETs wait, and until when that holds
@@ -22,9 +22,10 @@
 //	  claim:<name>
 //
 // An Update runs on a session that was decoded before, and one script keeps the
-// outcome if the version is still the one it began with and the inbox holds
+// outcome if the state is still the one it began with and the inbox holds
 // nothing else; otherwise it answers with what is there, and the function runs
-// once more. Publish loads no session: one trip reads who watches, the next
+// once more. A state is a number and a random mark: after Redis has lost what it
+// had written last, numbers come again. Publish loads no session: one trip reads who watches, the next
 // pushes into their inboxes and wakes.
 //
 // An index may hold too much, never too little: an address is entered before

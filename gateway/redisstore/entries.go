@@ -33,10 +33,11 @@ type entry struct {
 	taken    atomic.Bool   // Due returned it, and nobody has updated it since
 
 	turn chan struct{} // whoever has put a value in may touch what follows
-	// session is what Redis held as version when it was asked last; nil: not
-	// known. stored is its stored form.
+	// session is what Redis held as state when it was asked last; nil: not
+	// known. version is the number in that, stored its stored form.
 	session *session.Session
 	version int64
+	state   string
 	stored  []byte
 	at      atomic.Int64 // when the session was used last
 	// strays are addresses that were entered in the index, perhaps in vain, with
@@ -168,12 +169,13 @@ func (s *Store) waitsUntil(now time.Time) time.Time { return now.Add(4 * s.every
 
 // ending is how an application ends. Without a reason it leaves no trace.
 type ending struct {
-	why  gateway.Ended
-	idle bool // only if it is idle
+	why   gateway.Ended
+	idle  bool   // only if it is idle
+	state string // only if that is still its state; empty: whatever that is
 }
 
 // end ends an application and returns what is said of it from now on: always an
-// *gateway.EndedError, unless it is in use and was to be idle, or Redis fails.
+// *gateway.EndedError, unless it is not as it was to be, or Redis fails.
 func (s *Store) end(ctx context.Context, id string, how ending) error {
 	now := s.clock.Now()
 	idle, used, tomb := "0", int64(0), ""
@@ -201,7 +203,7 @@ func (s *Store) end(ctx context.Context, id string, how ending) error {
 			s.keyOf("app", id), s.keyOf("in", id), s.keyOf("rev", id), s.keyOf("wait", id), s.keyOf("dead", id),
 			s.key(shard, "due"), s.key(shard, "idle"), s.key(shard, "subs"),
 		},
-		args: []string{id, micros(now), idle, strconv.FormatInt(used/1000, 10), tomb, millis(4*s.tombstone + time.Hour), s.ended},
+		args: []string{id, micros(now), idle, strconv.FormatInt(used/1000, 10), tomb, millis(4*s.tombstone + time.Hour), s.ended, how.state},
 	})
 	if err != nil {
 		return err

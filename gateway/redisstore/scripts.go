@@ -16,6 +16,12 @@ func newScript(text string) script {
 // Times are whole microseconds, which a number of Lua holds exactly. A number
 // becomes text by %.0f: by itself it would lose digits.
 
+// The state of a session is a version and a mark. They have a field each: one
+// that an earlier release has written has no mark, or that of the state before.
+const stateOf = `
+local function state(v, mark) return v .. '-' .. (mark or '') end
+`
+
 // createScript keeps a new application.
 //
 // KEYS app idle; ARGV id record session now life
@@ -55,13 +61,15 @@ return {1, rec, noted}
 `)
 
 // endScript ends an application, if idle is not 0 only if it was not used for
-// that long.
+// that long, if state is not empty only if it is in that.
 //
-// KEYS app in rev wait dead due idle subs; ARGV id now idle used tombstone life channel
-// Returns {0, tombstone} or {1, record, session} or {2}: it is in use.
-var endScript = newScript(`
-local got = redis.call('HMGET', KEYS[1], 'rec', 's', 'n')
+// KEYS app in rev wait dead due idle subs; ARGV id now idle used tombstone life channel state
+// Returns {0, tombstone} or {1, record, session} or {2}: it is in use, or in
+// another state.
+var endScript = newScript(stateOf + `
+local got = redis.call('HMGET', KEYS[1], 'rec', 's', 'n', 'v', 'mark')
 if not got[1] then return {0, redis.call('GET', KEYS[5])} end
+if ARGV[8] ~= '' and state(got[4], got[5]) ~= ARGV[8] then return {2} end
 if ARGV[3] ~= '0' then
   local used = tonumber(redis.call('ZSCORE', KEYS[7], ARGV[1]) or '0')
   if tonumber(ARGV[2]) - math.max(used, tonumber(ARGV[4])) < tonumber(ARGV[3]) then return {2} end
@@ -77,35 +85,36 @@ return {1, got[1], got[2]}
 
 // loadScript reads a session with its inbox.
 //
-// KEYS app in dead; ARGV the version that is known
-// Returns {0, tombstone} or {1, version, session or nothing if it is known, inbox}.
-var loadScript = newScript(`
-local v = redis.call('HGET', KEYS[1], 'v')
-if not v then return {0, redis.call('GET', KEYS[3])} end
-local s = ''
-if v ~= ARGV[1] then s = redis.call('HGET', KEYS[1], 's') end
-return {1, v, s, redis.call('LRANGE', KEYS[2], 0, -1)}
+// KEYS app in dead; ARGV the state that is known
+// Returns {0, tombstone} or {1, state, session or nothing if it is known, inbox}.
+var loadScript = newScript(stateOf + `
+local got = redis.call('HMGET', KEYS[1], 'v', 'mark')
+if not got[1] then return {0, redis.call('GET', KEYS[3])} end
+local there, s = state(got[1], got[2]), ''
+if there ~= ARGV[1] then s = redis.call('HGET', KEYS[1], 's') end
+return {1, there, s, redis.call('LRANGE', KEYS[2], 0, -1)}
 `)
 
-// commitScript keeps a session if the version is the one that is known and the
+// commitScript keeps a session if the state is the one that is known and the
 // inbox holds as many entries as were queued, and takes them out.
 //
 // KEYS app in dead due subs wait rev
-// ARGV id version next session entries deadline subscriptions waiting
+// ARGV id state next session entries deadline subscriptions waiting
 // replica until now life wakes channels left...
 // Returns {0, tombstone} or {1, replica...} or, if something else is there,
-// {2, version, session or nothing if it is known, inbox}.
-var commitScript = newScript(`
-local got = redis.call('HMGET', KEYS[1], 'v', 'n')
-local v = got[1]
-if not v then return {0, redis.call('GET', KEYS[3])} end
-if v ~= ARGV[2] or redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[5]) then
+// {2, state, session or nothing if it is known, inbox}.
+var commitScript = newScript(stateOf + `
+local got = redis.call('HMGET', KEYS[1], 'v', 'n', 'mark')
+if not got[1] then return {0, redis.call('GET', KEYS[3])} end
+local there = state(got[1], got[3])
+if there ~= ARGV[2] or redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[5]) then
   local s = ''
-  if v ~= ARGV[2] then s = redis.call('HGET', KEYS[1], 's') end
-  return {2, v, s, redis.call('LRANGE', KEYS[2], 0, -1)}
+  if there ~= ARGV[2] then s = redis.call('HGET', KEYS[1], 's') end
+  return {2, there, s, redis.call('LRANGE', KEYS[2], 0, -1)}
 end
+local v, mark = string.match(ARGV[3], '^(%d+)-(.*)$')
 redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[1], 'v', ARGV[3], 's', ARGV[4], 'n', ARGV[7], 'w', ARGV[8])
+redis.call('HSET', KEYS[1], 'v', v, 'mark', mark, 's', ARGV[4], 'n', ARGV[7], 'w', ARGV[8])
 redis.call('PEXPIRE', KEYS[1], ARGV[12])
 if ARGV[6] == '' then
   redis.call('ZREM', KEYS[4], ARGV[1])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"strconv"
 	"strings"
@@ -30,14 +31,17 @@ func (s *Store) Update(ctx context.Context, id string, f func(*session.Session) 
 		return fmt.Errorf("waiting for a session: %w", ctx.Err())
 	}
 	e.at.Store(now.UnixNano())
-	u := update{store: s, entry: e, f: f}
-	err := u.run(ctx)
-	u.settle(context.WithoutCancel(ctx), err)
-	if errors.Is(err, gateway.ErrExpired) {
-		ended := s.end(ctx, id, ending{why: gateway.EndedIdle})
-		return fmt.Errorf("%w: %w", err, ended)
+	for {
+		u := update{store: s, entry: e, f: f}
+		err := u.run(ctx)
+		u.settle(context.WithoutCancel(ctx), err)
+		if !errors.Is(err, gateway.ErrExpired) {
+			return err
+		}
+		if ended := s.end(ctx, id, ending{why: gateway.EndedIdle, state: e.state}); ended != nil {
+			return fmt.Errorf("%w: %w", err, ended)
+		}
 	}
-	return err
 }
 
 // update is one Update. It has the entry's turn.
@@ -82,11 +86,11 @@ func (u *update) run(ctx context.Context) error {
 			return err
 		}
 		// f has changed nothing: is what it has seen what there is?
-		before := u.entry.version
+		before := u.entry.state
 		if failed := u.load(ctx); failed != nil {
 			return failed
 		}
-		if u.entry.version == before && len(u.inbox) == 0 {
+		if u.entry.state == before && len(u.inbox) == 0 {
 			if errors.Is(err, errSame) {
 				return nil
 			}
@@ -142,7 +146,7 @@ func (u *update) attempt(ctx context.Context) error {
 // commit keeps a session if Redis still holds what it came from.
 func (u *update) commit(ctx context.Context, sess *session.Session, stored []byte, left []string, wakes []session.Wake) error {
 	e, s := u.entry, u.store
-	now, shard := s.clock.Now(), shardOf(e.id)
+	now, shard, next := s.clock.Now(), shardOf(e.id), newState(e.version+1)
 	deadline, until := "", ""
 	if d := sess.Deadline(); !d.IsZero() {
 		deadline = microsUp(d)
@@ -161,7 +165,7 @@ func (u *update) commit(ctx context.Context, sess *session.Session, stored []byt
 			s.key(shard, "subs"), s.keyOf("wait", e.id), s.keyOf("rev", e.id),
 		},
 		args: append([]string{
-			e.id, strconv.FormatInt(e.version, 10), strconv.FormatInt(e.version+1, 10), string(stored), strconv.Itoa(len(u.inbox)),
+			e.id, e.state, next, string(stored), strconv.Itoa(len(u.inbox)),
 			deadline, strconv.Itoa(sess.Held()), waitingLines(sess), s.replica, until, micros(now), millis(s.life), lines.String(), s.wakes,
 		}, left...),
 	})
@@ -181,8 +185,7 @@ func (u *update) commit(ctx context.Context, sess *session.Session, stored []byt
 		}
 		return errOutdated
 	}
-	e.version++
-	e.stored = stored
+	e.version, e.state, e.stored = e.version+1, next, stored
 	e.taken.Store(false)
 	u.kept, u.left, u.wakes = true, left, wakes
 	return nil
@@ -193,7 +196,7 @@ func (u *update) load(ctx context.Context) error {
 	e, s := u.entry, u.store
 	known := ""
 	if e.session != nil {
-		known = strconv.FormatInt(e.version, 10)
+		known = e.state
 	}
 	m, err := s.run(ctx, "reading a session", call{
 		script: loadScript, keys: []string{s.keyOf("app", e.id), s.keyOf("in", e.id), s.keyOf("dead", e.id)}, args: []string{known},
@@ -222,8 +225,22 @@ func (u *update) take(reply []message) error {
 	if err := sess.UnmarshalBinary([]byte(stored)); err != nil {
 		return fmt.Errorf("the session of application %s: %w", u.entry.id, err)
 	}
-	u.entry.session, u.entry.version, u.entry.stored = sess, number(reply, 1), []byte(stored)
+	state := text(reply, 1)
+	u.entry.session, u.entry.version, u.entry.state, u.entry.stored = sess, versionOf(state), state, []byte(stored)
 	return nil
+}
+
+// A state is "<version>-<mark>". A version can come twice, if Redis has lost what
+// it had written last; the mark tells the two apart.
+
+func newState(version int64) string {
+	return strconv.FormatInt(version, 10) + "-" + strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // no secret
+}
+
+func versionOf(state string) int64 {
+	n, _, _ := strings.Cut(state, "-")
+	version, _ := strconv.ParseInt(n, 10, 64)
+	return version
 }
 
 // settle does what follows an Update that went as err says.

@@ -137,6 +137,7 @@ func (s *Store) touched(e *entry, reply []message, c call, mark mark, now time.T
 	if number(reply, 2) == 0 {
 		s.places.signal(e.id) // nobody could wake them meanwhile
 	}
+	s.places.assure(e.id)
 }
 
 // touchCall asks whether an application is live and tells how it is used here.

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"slices"
@@ -15,8 +16,10 @@ import (
 
 // places are the P-GETs that wait in this replica.
 type places struct {
-	mu   sync.RWMutex
-	byID map[string][]*parked
+	mu      sync.RWMutex
+	byID    map[string][]*parked
+	doubted map[string]struct{} // applications whose P-GETs may have missed a wake
+	asking  bool                // Redis is being asked for them
 }
 
 // parked is one of them.
@@ -62,6 +65,7 @@ func (p *parked) Close() {
 	}
 	if len(here) == 0 {
 		delete(s.places.byID, p.id)
+		delete(s.places.doubted, p.id)
 		return
 	}
 	s.places.byID[p.id] = here
@@ -101,6 +105,72 @@ func (l *places) by(id, instance string, t, now time.Time) {
 	for _, p := range l.byID[id] {
 		if p.instance == instance {
 			p.By(t, now)
+		}
+	}
+}
+
+// doubt notes that the P-GETs of applications may have missed a wake: the answer
+// that would have said so was lost. They look again once Redis answers, and not
+// before: while it does not, those of one application would only wake each other.
+func (s *Store) doubt(ids ...string) {
+	if s.places.doubt(ids) {
+		s.begin(s.ascertain)
+	}
+}
+
+// doubt notes those for which any waits, and says whether nobody asks for them yet.
+func (l *places) doubt(ids []string) (ask bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		if len(l.byID[id]) > 0 {
+			l.doubted[id] = struct{}{}
+		}
+	}
+	ask = len(l.doubted) > 0 && !l.asking
+	l.asking = l.asking || ask
+	return ask
+}
+
+// doubtful are those that are still to be asked for. Without any, the asking is over.
+func (l *places) doubtful() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asking = len(l.doubted) > 0
+	return slices.Collect(maps.Keys(l.doubted))
+}
+
+// assure is told that Redis has answered for an application.
+func (l *places) assure(id string) {
+	l.mu.RLock()
+	_, doubted := l.doubted[id]
+	l.mu.RUnlock()
+	if !doubted {
+		return
+	}
+	l.mu.Lock()
+	delete(l.doubted, id)
+	l.mu.Unlock()
+	l.signal(id)
+}
+
+// ascertain asks Redis for applications whose P-GETs may have missed a wake, until
+// it has answered for all.
+func (s *Store) ascertain() {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		select {
+		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // no secret
+		case <-s.ctx.Done():
+			return
+		}
+		ids := s.places.doubtful()
+		if len(ids) == 0 {
+			return
+		}
+		for part := range slices.Chunk(ids, atOnce) {
+			if err := s.noteSome(s.ctx, part, s.clock.Now()); err != nil && s.ctx.Err() == nil {
+				s.log.DebugContext(s.ctx, "whether P-GETs have missed a wake is asked again", "error", err)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,8 @@ const together = 100
 
 // Publish implements gateway.Store: two trips, however many applications watch.
 // Events with a Revision that is not newer than the last of their address are
-// known to the application.
+// known to the application; they only wake once more whoever waits for them.
+// After an error those have the events whose part of Redis answered.
 func (s *Store) Publish(ctx context.Context, address string, events ...*session.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -45,11 +47,9 @@ func (s *Store) Publish(ctx context.Context, address string, events ...*session.
 	if err != nil {
 		return err
 	}
-	replies, err = s.runAll(ctx, "publishing", calls)
-	if err != nil {
-		return err
-	}
-	for _, m := range replies {
+	answered := make([]bool, len(calls))
+	err = s.runEach(ctx, "publishing", calls, func(i int, m message) {
+		answered[i] = true
 		reply := list(m)
 		for _, id := range texts(reply, 0) {
 			s.leaveLater(ctx, id, address)
@@ -57,9 +57,17 @@ func (s *Store) Publish(ctx context.Context, address string, events ...*session.
 		for _, lines := range texts(reply, 1) {
 			s.woken(lines)
 		}
+	})
+	for i, ok := range answered {
+		if !ok {
+			s.doubt(calls[i].args[beforeIDs:]...)
+		}
 	}
-	return nil
+	return err
 }
+
+// beforeIDs is how many arguments of pushScript come before those that are ids.
+const beforeIDs = 14
 
 // push are the calls that leave events in the inboxes of applications.
 func (s *Store) push(address string, events []*session.Event, ids []string) ([]call, error) {
@@ -68,7 +76,7 @@ func (s *Store) push(address string, events []*session.Event, ids []string) ([]c
 	if err != nil {
 		return nil, err
 	}
-	fixed := []string{
+	fixed := [beforeIDs]string{
 		entry, address, ms, seq, micros(now), since[session.High], since[session.Medium], since[session.Low],
 		strconv.Itoa(s.fold), strconv.Itoa(s.most), overflow, millis(s.life), s.replica, s.wakes,
 	}
@@ -78,12 +86,12 @@ func (s *Store) push(address string, events []*session.Event, ids []string) ([]c
 		shard := shardOf(id)
 		c := byShard[shard]
 		if c == nil {
-			c = &call{script: pushScript, keys: []string{s.key(shard, "due")}, args: append([]string(nil), fixed...)}
+			c = &call{script: pushScript, keys: []string{s.key(shard, "due")}, args: slices.Clone(fixed[:])}
 			byShard[shard] = c
 		}
 		c.keys = append(c.keys, s.keyOf("app", id), s.keyOf("in", id), s.keyOf("rev", id), s.keyOf("wait", id))
 		c.args = append(c.args, id)
-		if len(c.args) == len(fixed)+together {
+		if len(c.args) == beforeIDs+together {
 			calls, byShard[shard] = append(calls, *c), nil
 		}
 	}

@@ -60,12 +60,29 @@ func (s *Store) runAll(ctx context.Context, doing string, calls []call) ([]messa
 	if len(calls) == 0 {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return messages(ctx, doing, s.send(ctx, calls))
+}
+
+// runEach runs scripts in one trip and hands over what is answered, with the
+// place of its call. One member of a cluster that is away keeps nobody from what
+// the others answer; it is an error besides.
+func (s *Store) runEach(ctx context.Context, doing string, calls []call, take func(int, message)) error {
+	if len(calls) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return each(ctx, doing, s.send(ctx, calls), take)
+}
+
+// send runs scripts in one trip.
+func (s *Store) send(ctx context.Context, calls []call) []rueidis.RedisResult {
 	commands := make([]command, len(calls))
 	for i, c := range calls {
 		commands[i] = s.evalsha(c)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
 	results := s.client.DoMulti(ctx, commands...)
 	var unknown []int
 	for i, r := range results {
@@ -82,7 +99,7 @@ func (s *Store) runAll(ctx context.Context, doing string, calls []call) ([]messa
 			results[unknown[n]] = r
 		}
 	}
-	return messages(ctx, doing, results)
+	return results
 }
 
 // askAll sends commands in one trip.
@@ -93,6 +110,18 @@ func (s *Store) askAll(ctx context.Context, doing string, commands []command) ([
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return messages(ctx, doing, s.client.DoMulti(ctx, commands...))
+}
+
+func each(ctx context.Context, doing string, results []rueidis.RedisResult, take func(int, message)) (failed error) {
+	for i, r := range results {
+		m, err := r.ToMessage()
+		if err := unavailable(ctx, doing, err); err != nil {
+			failed = err // one of them says what is wrong
+			continue
+		}
+		take(i, m)
+	}
+	return failed
 }
 
 func messages(ctx context.Context, doing string, results []rueidis.RedisResult) ([]message, error) {

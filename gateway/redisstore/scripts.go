@@ -151,7 +151,9 @@ return {1}
 
 // pushScript leaves an entry in the inboxes of applications and wakes the P-GETs
 // whose time it brings forward. high, medium and low are since when the events
-// of each class are known, or empty.
+// of each class are known, or empty. An application that knows the entry already
+// gets it no more; but it may come again since the answer that woke the caller's
+// P-GETs was lost, so all P-GETs are told again when to look.
 //
 // KEYS due, then of each application app in rev wait
 // ARGV entry address ms seq now high medium low fold most overflow life replica channels id...
@@ -191,31 +193,33 @@ for i = 15, #ARGV do
       redis.call('ZADD', KEYS[1], ARGV[5], id)
       redis.call('PEXPIRE', KEYS[1], ARGV[12])
     end
-    if w ~= '' then
-      local lines, wakes = {}, {}
-      for till, medium, low, instance in string.gmatch(w, '(%-?%d+) (%d+) (%d+) ([^\n]*)\n') do
-        local at = tonumber(till)
-        local sooner = at
+  end
+  if w and w ~= '' then
+    local lines, wakes = {}, {}
+    for till, medium, low, instance in string.gmatch(w, '(%-?%d+) (%d+) (%d+) ([^\n]*)\n') do
+      local at = tonumber(till)
+      local sooner = at
+      if fresh then
         if ARGV[6] ~= '' then sooner = math.min(sooner, tonumber(ARGV[6])) end
         if ARGV[7] ~= '' then sooner = math.min(sooner, tonumber(ARGV[7]) + tonumber(medium)) end
         if ARGV[8] ~= '' then sooner = math.min(sooner, tonumber(ARGV[8]) + tonumber(low)) end
         if ARGV[1] == ARGV[11] then sooner = math.min(sooner, now) end
-        local text = string.format('%.0f', sooner)
-        if sooner < at then wakes[#wakes+1] = text .. ' ' .. id .. ' ' .. instance .. '\n' end
-        lines[#lines+1] = text .. ' ' .. medium .. ' ' .. low .. ' ' .. instance .. '\n'
       end
-      if #wakes > 0 then
-        redis.call('HSET', app, 'w', table.concat(lines))
-        local words = table.concat(wakes)
-        local all = redis.call('HGETALL', wait)
-        for j = 1, #all, 2 do
-          if tonumber(all[j+1]) <= now then
-            redis.call('HDEL', wait, all[j])
-          elseif all[j] == ARGV[13] then
-            mine[#mine+1] = words
-          else
-            others[all[j]] = (others[all[j]] or '') .. words
-          end
+      local text = string.format('%.0f', sooner)
+      if sooner < at or not fresh then wakes[#wakes+1] = text .. ' ' .. id .. ' ' .. instance .. '\n' end
+      lines[#lines+1] = text .. ' ' .. medium .. ' ' .. low .. ' ' .. instance .. '\n'
+    end
+    if #wakes > 0 then
+      if fresh then redis.call('HSET', app, 'w', table.concat(lines)) end
+      local words = table.concat(wakes)
+      local all = redis.call('HGETALL', wait)
+      for j = 1, #all, 2 do
+        if tonumber(all[j+1]) <= now then
+          redis.call('HDEL', wait, all[j])
+        elseif all[j] == ARGV[13] then
+          mine[#mine+1] = words
+        else
+          others[all[j]] = (others[all[j]] or '') .. words
         end
       end
     end

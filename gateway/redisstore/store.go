@@ -108,7 +108,7 @@ func New(o Options) (*Store, error) {
 		s.base[i] = o.Prefix + ":{" + strconv.Itoa(i) + "}:"
 	}
 	s.entries.byID = make(map[string]*entry)
-	s.places.byID = make(map[string][]*parked)
+	s.places.byID, s.places.doubted = make(map[string][]*parked), make(map[string]struct{})
 	s.watched, s.present = newIndex("w"), newIndex("o")
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil

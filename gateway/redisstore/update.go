@@ -171,6 +171,7 @@ func (u *update) commit(ctx context.Context, sess *session.Session, stored []byt
 	})
 	if err != nil {
 		u.verified = false
+		s.doubt(e.id) // it may have been kept, and wake them
 		return err
 	}
 	reply := list(m)
@@ -251,6 +252,9 @@ func (u *update) settle(ctx context.Context, err error) {
 		s.places.by(e.id, w.Instance, w.At, now)
 	}
 	version, useless := e.version, u.left
+	if u.kept || u.verified {
+		s.places.assure(e.id)
+	}
 	if !u.kept || u.attempts > 1 {
 		e.stray(u.entered, u.last)
 	}

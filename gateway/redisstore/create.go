@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"ucwagate/gateway"
 	"ucwagate/gateway/session"
@@ -19,6 +20,7 @@ func (s *Store) Create(ctx context.Context, a gateway.Application, limit int) (g
 		return gateway.Application{}, false, err
 	}
 	if err := s.keep(ctx, a); err != nil {
+		s.undo(ctx, a) // it may be there all the same
 		return gateway.Application{}, false, err
 	}
 	for {
@@ -36,6 +38,7 @@ func (s *Store) Create(ctx context.Context, a gateway.Application, limit int) (g
 				s.undo(ctx, a)
 				return gateway.Application{}, false, err
 			}
+			s.confirm(ctx, a)
 			return a, true, nil
 		}
 		e, err := s.touch(ctx, stays, s.clock.Now(), true)
@@ -52,7 +55,11 @@ func (s *Store) Create(ctx context.Context, a gateway.Application, limit int) (g
 	}
 }
 
-// keep stores a new application, which nobody knows of yet.
+// provisional is how long a new application lives of which nobody may ever hear.
+const provisional = 2 * time.Minute
+
+// keep stores a new application, which nobody knows of yet. It counts as idle
+// soon, unless its use is noted.
 func (s *Store) keep(ctx context.Context, a gateway.Application) error {
 	now := s.clock.Now()
 	record, err := json.Marshal(a)
@@ -64,16 +71,17 @@ func (s *Store) keep(ctx context.Context, a gateway.Application) error {
 		return err
 	}
 	mark := s.link.mark()
+	noted := now.Add(min(provisional, s.idle) - s.idle)
 	_, err = s.run(ctx, "storing an application", call{
 		script: createScript, keys: []string{s.keyOf("app", a.ID), s.key(shardOf(a.ID), "idle")},
-		args: []string{a.ID, string(record), string(stored), micros(now), millis(s.life)},
+		args: []string{a.ID, string(record), string(stored), micros(noted), millis(s.life)},
 	})
 	if err != nil {
 		return err
 	}
 	e := s.entries.put(a)
 	e.use(now)
-	e.noted.Store(now.UnixNano())
+	e.noted.Store(noted.UnixNano())
 	s.link.verified(e, mark, now)
 	return nil
 }
@@ -99,6 +107,15 @@ func (s *Store) admit(ctx context.Context, a gateway.Application, limit int) (st
 		oldest = append(oldest, text(reply, i))
 	}
 	return "", text(reply, 1), oldest, nil
+}
+
+// confirm notes that a new application is used. What fails is done by the next
+// sweep.
+func (s *Store) confirm(ctx context.Context, a gateway.Application) {
+	var ended *gateway.EndedError
+	if _, err := s.touch(context.WithoutCancel(ctx), a.ID, s.clock.Now(), true); err != nil && !errors.As(err, &ended) {
+		s.log.WarnContext(ctx, "that a new application is used could not be noted yet", "application", a.ID, "error", err)
+	}
 }
 
 // makeRoom ends whom a new application has pushed off the list, and returns how

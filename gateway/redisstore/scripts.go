@@ -24,7 +24,7 @@ local function state(v, mark) return v .. '-' .. (mark or '') end
 
 // createScript keeps a new application.
 //
-// KEYS app idle; ARGV id record session now life
+// KEYS app idle; ARGV id record session used life
 var createScript = newScript(`
 redis.call('HSET', KEYS[1], 'rec', ARGV[2], 's', ARGV[3], 'v', '1', 'n', '0', 'w', '')
 redis.call('PEXPIRE', KEYS[1], ARGV[5])

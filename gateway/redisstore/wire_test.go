@@ -18,11 +18,11 @@ type wire struct {
 }
 
 // mishap is what happens to a command: before runs before Redis does it, after
-// runs after that. The answer is lost if lost is set, or if the caller has
-// gone by then.
+// runs after that. If fails is set Redis never hears of it. The answer is lost
+// if lost is set, or if the caller has gone by then.
 type mishap struct {
 	before, after func()
-	lost          bool
+	lost, fails   bool
 }
 
 var errLost = errors.New("the answer was lost")
@@ -51,6 +51,9 @@ func (w *wire) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResul
 func (w *wire) do(ctx context.Context, cmd rueidis.Completed, m mishap) rueidis.RedisResult {
 	if m.before != nil {
 		m.before()
+	}
+	if m.fails {
+		return rueidis.NewErrorResult(errLost)
 	}
 	r := w.Client.Do(context.WithoutCancel(ctx), cmd)
 	if e, ok := rueidis.IsRedisErr(r.Error()); ok && e.IsNoScript() {

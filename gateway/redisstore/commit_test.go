@@ -3,6 +3,8 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,4 +226,55 @@ func TestAnApplicationWhoseClientComesBackAtTheLastMomentLives(t *testing.T) {
 	}))
 	require.True(t, came)
 	require.Empty(t, subscriptions(t, a, clk, "1"))
+}
+
+func TestAnUpdateComesToAnEndAlthoughEventsComeAllTheTime(t *testing.T) {
+	server := redistest.Start(t)
+	client := &wire{Client: server.Client(t)}
+	clk := storetest.NewClock()
+	a, b := openImpatient(t, client, clk), openImpatient(t, server.Client(t), clk)
+	a.Open(gateway.Hooks{})
+	b.Open(gateway.Hooks{})
+	create(t, a, "1")
+	var people, told []string
+	for i := range 10 {
+		people = append(people, fmt.Sprintf("p%d@contoso.com", i))
+	}
+	require.NoError(t, subscribe(t.Context(), a, clk, "1", people...))
+	var ack int64
+	require.NoError(t, a.Update(t.Context(), "1", func(sess *session.Session) error { ack = sess.Position(""); return nil }))
+	tries := 0
+	client.happens(func(words []string) mishap {
+		if !commits(words) || tries == len(people) {
+			return mishap{}
+		}
+		return mishap{before: func() {
+			require.NoError(t, b.Publish(t.Context(), people[tries], &session.Event{
+				Kind: session.ContactPresence, Type: session.Updated, Class: session.High, Key: people[tries],
+			}))
+			tries++
+		}}
+	})
+	require.NoError(t, a.Update(t.Context(), "1", func(sess *session.Session) error {
+		_, err := sess.Extend("s", 20*time.Minute, clk.Now())
+		return err
+	}))
+	client.happens(nil)
+	require.Less(t, tries, len(people), "it does not wait for a moment without")
+	ids, err := b.Due(t.Context(), clk.Now(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1"}, ids, "what came last is to be queued")
+	var v session.Verdict
+	require.NoError(t, b.Update(t.Context(), "1", func(sess *session.Session) (err error) {
+		v, err = sess.Arrive("", session.Poll{Ack: ack}, clk.Now())
+		return err
+	}))
+	require.NotNil(t, v.Package)
+	for _, e := range v.Package.Events {
+		if e.Kind == session.ContactPresence {
+			told = append(told, e.Key)
+		}
+	}
+	// Each is in it since the subscription began, and comes last once something has come.
+	require.Equal(t, slices.Concat(people[tries:], people[:tries]), told)
 }

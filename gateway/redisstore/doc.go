@@ -24,9 +24,14 @@
 // An Update runs on a session that was decoded before, and one script keeps the
 // outcome if the state is still the one it began with and the inbox holds
 // nothing else; otherwise it answers with what is there, and the function runs
-// once more. A state is a number and a random mark: after Redis has lost what it
-// had written last, numbers come again. Publish loads no session: one trip reads who watches, the next
-// pushes into their inboxes and wakes.
+// once more. Where something comes all the time, what came last stays in the
+// inbox after a few attempts, and the session is due for it. A state is a number
+// and a random mark: after Redis has lost what it had written last, numbers come
+// again.
+//
+// Publish loads no session: one trip reads who watches, the next pushes into
+// their inboxes and wakes. An answer that is lost may have held wakes of P-GETs
+// that wait here: they look again once Redis answers for their application.
 //
 // An index may hold too much, never too little: an address is entered before
 // the session that watches it is kept, and left after. Leaving names the version

@@ -96,30 +96,44 @@ return {1, there, s, redis.call('LRANGE', KEYS[2], 0, -1)}
 `)
 
 // commitScript keeps a session if the state is the one that is known and the
-// inbox holds as many entries as were queued, and takes them out.
+// inbox holds as many entries as were queued, and takes them out. If it is given
+// the first and the last of these, more may have come behind them, for which the
+// session is due at once. (An inbox that overflowed has another first one, and
+// whoever has queued that loses nothing.)
 //
 // KEYS app in dead due subs wait rev
 // ARGV id state next session entries deadline subscriptions waiting
-// replica until now life wakes channels left...
+// replica until now life wakes channels first last left...
 // Returns {0, tombstone} or {1, replica...} or, if something else is there,
 // {2, state, session or nothing if it is known, inbox}.
 var commitScript = newScript(stateOf + `
 local got = redis.call('HMGET', KEYS[1], 'v', 'n', 'mark')
 if not got[1] then return {0, redis.call('GET', KEYS[3])} end
 local there = state(got[1], got[3])
-if there ~= ARGV[2] or redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[5]) then
+local held, queued = redis.call('LLEN', KEYS[2]), tonumber(ARGV[5])
+local known = held == queued
+if held > queued and ARGV[15] ~= '' then
+  known = redis.call('LINDEX', KEYS[2], 0) == ARGV[15] and redis.call('LINDEX', KEYS[2], queued - 1) == ARGV[16]
+end
+if there ~= ARGV[2] or not known then
   local s = ''
   if there ~= ARGV[2] then s = redis.call('HGET', KEYS[1], 's') end
   return {2, there, s, redis.call('LRANGE', KEYS[2], 0, -1)}
 end
 local v, mark = string.match(ARGV[3], '^(%d+)-(.*)$')
-redis.call('DEL', KEYS[2])
+local deadline = ARGV[6]
+if held > queued then
+  redis.call('LTRIM', KEYS[2], queued, -1)
+  deadline = ARGV[11]
+else
+  redis.call('DEL', KEYS[2])
+end
 redis.call('HSET', KEYS[1], 'v', v, 'mark', mark, 's', ARGV[4], 'n', ARGV[7], 'w', ARGV[8])
 redis.call('PEXPIRE', KEYS[1], ARGV[12])
-if ARGV[6] == '' then
+if deadline == '' then
   redis.call('ZREM', KEYS[4], ARGV[1])
 else
-  redis.call('ZADD', KEYS[4], ARGV[6], ARGV[1])
+  redis.call('ZADD', KEYS[4], deadline, ARGV[1])
   redis.call('PEXPIRE', KEYS[4], ARGV[12])
 end
 if ARGV[7] ~= got[2] then
@@ -129,7 +143,7 @@ if ARGV[7] ~= got[2] then
     redis.call('PEXPIRE', KEYS[5], ARGV[12])
   end
 end
-for i = 15, #ARGV do redis.call('HDEL', KEYS[7], ARGV[i]) end
+for i = 17, #ARGV do redis.call('HDEL', KEYS[7], ARGV[i]) end
 if ARGV[13] ~= '' then
   local all = redis.call('HGETALL', KEYS[6])
   for i = 1, #all, 2 do

@@ -51,6 +51,7 @@ type update struct {
 	f     func(*session.Session) error
 
 	inbox    []string // what Redis holds for the session, as far as is known
+	late     int      // how often only the inbox held more than that
 	verified bool     // Redis was asked
 	attempts int
 	entered  []string // addresses that were entered, whether or not it came to that
@@ -59,6 +60,10 @@ type update struct {
 	kept     bool
 	wakes    []session.Wake
 }
+
+// patience is how often an Update begins anew because something came into the
+// inbox meanwhile. Where a trip takes long, something always does.
+const patience = 3
 
 var (
 	errOutdated = errors.New("the session is outdated")
@@ -158,6 +163,10 @@ func (u *update) commit(ctx context.Context, sess *session.Session, stored []byt
 	for _, w := range wakes {
 		lines.WriteString(wakeLine(e.id, w.Instance, w.At))
 	}
+	first, last := "", ""
+	if n := len(u.inbox); n > 0 && u.late >= patience {
+		first, last = u.inbox[0], u.inbox[n-1]
+	}
 	m, err := s.run(ctx, "keeping a session", call{
 		script: commitScript,
 		keys: []string{
@@ -166,7 +175,7 @@ func (u *update) commit(ctx context.Context, sess *session.Session, stored []byt
 		},
 		args: append([]string{
 			e.id, e.state, next, string(stored), strconv.Itoa(len(u.inbox)),
-			deadline, strconv.Itoa(sess.Held()), waitingLines(sess), s.replica, until, micros(now), millis(s.life), lines.String(), s.wakes,
+			deadline, strconv.Itoa(sess.Held()), waitingLines(sess), s.replica, until, micros(now), millis(s.life), lines.String(), s.wakes, first, last,
 		}, left...),
 	})
 	if err != nil {
@@ -220,6 +229,7 @@ func (u *update) take(reply []message) error {
 	u.inbox = texts(reply, 3)
 	stored := text(reply, 2)
 	if stored == "" {
+		u.late++
 		return nil
 	}
 	sess := new(session.Session)

@@ -95,9 +95,11 @@ func TestWhileRedisIsFrozenKnownApplicationsAreServedAndOthersAreNot(t *testing.
 	require.Equal(t, ana+" true", heard.next(t))
 	p := s.Park("1", "")
 	defer p.Close()
+	_, err := s.Use(t.Context(), "1") // it may have been created before the store could hear of its end
+	require.NoError(t, err)
 
 	server.Freeze()
-	_, err := s.Use(t.Context(), "1")
+	_, err = s.Use(t.Context(), "1")
 	require.NoError(t, err, "it was there a moment ago")
 	_, err = s.Use(t.Context(), "2")
 	require.ErrorIs(t, err, gateway.ErrUnavailable)

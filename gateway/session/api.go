@@ -59,6 +59,11 @@ type Poll struct {
 	Low, Medium, Timeout time.Duration
 	// Priority decides which of two P-GETs for the same package stays.
 	Priority int
+	// Since is when the P-GET came, if the session could not be asked until now;
+	// zero is now.
+	Since time.Time
+	// Name is for Withdraw: a number that no other P-GET has. Zero is none.
+	Name uint64
 }
 
 // LinkRel is the link that a package offers.

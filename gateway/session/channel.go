@@ -34,6 +34,32 @@ type parked struct {
 	priority int
 	deadline int64 // when an empty answer is due
 	until    int64 // when it will be looked at, as far as its engine was told
+	// name is Poll.Name.
+	name uint64
+	// lost says that its answer is long overdue. It keeps nothing alive and
+	// nobody out, but whoever still holds it gets an answer.
+	lost bool
+}
+
+// overdue is how long after its answer was due a P-GET is taken for one that
+// nobody holds any more: whoever holds it looks when the answer is due, and
+// cannot only if its process has ended or is cut off from the others.
+const overdue = time.Minute
+
+// waits says whether a P-GET is parked, as far as is known.
+func (c *channel) waits() bool { return c.parked.ticket != 0 && !c.parked.lost }
+
+// loseOverdue takes note of P-GETs that nobody holds any more. Only from then on
+// is it a silence, however late it is noticed: that nobody was told of an answer
+// may be no fault of the client.
+func (s *Session) loseOverdue(t int64) {
+	since := t - int64(overdue)
+	for i := range s.channels {
+		if c := &s.channels[i]; c.waits() && c.parked.deadline <= since {
+			c.parked.lost = true
+			s.quiet, c.quiet = max(s.quiet, since), max(c.quiet, since)
+		}
+	}
 }
 
 func newChannel(instance string, t int64) channel {
@@ -79,7 +105,7 @@ const abandonedAfter = time.Minute
 func (s *Session) abandon() bool {
 	oldest := -1
 	for i := range s.channels {
-		if c := &s.channels[i]; c.parked.ticket == 0 && s.seen-c.quiet >= int64(abandonedAfter) &&
+		if c := &s.channels[i]; !c.waits() && s.seen-c.quiet >= int64(abandonedAfter) &&
 			(oldest < 0 || c.quiet < s.channels[oldest].quiet) {
 			oldest = i
 		}
@@ -125,6 +151,7 @@ func (s *Session) Position(instance string) (ack int64) {
 // it comes after the application should have ended.
 func (s *Session) Arrive(instance string, p Poll, now time.Time) (Verdict, error) {
 	t := s.at(now)
+	s.excuse(p.Since, t)
 	s.advance(t)
 	if s.expired(t) {
 		return Verdict{}, ErrExpired
@@ -134,7 +161,7 @@ func (s *Session) Arrive(instance string, p Poll, now time.Time) (Verdict, error
 		return Verdict{}, fmt.Errorf("the event channel is %w", ErrNotFound)
 	}
 	s.used, s.reset, s.quiet, c.quiet, c.lent = true, false, t, t, false
-	waits := c.parked.ticket != 0
+	waits := c.waits()
 	if p.Ack == c.next && waits && p.Priority < c.parked.priority {
 		return Verdict{Replaced: true}, nil
 	}
@@ -151,13 +178,24 @@ func (s *Session) Arrive(instance string, p Poll, now time.Time) (Verdict, error
 	case p.Ack != c.next:
 		return Verdict{Package: c.resync(p.Ack)}, nil
 	}
-	if waits {
+	if c.parked.ticket != 0 {
 		s.wake(instance, t)
 	}
 	c.burnt = 0
 	s.tickets++
-	c.parked = parked{ticket: s.tickets, ack: p.Ack, priority: p.Priority, deadline: t + int64(c.timeout)}
+	c.parked = parked{ticket: s.tickets, ack: p.Ack, priority: p.Priority, deadline: t + int64(c.timeout), name: p.Name}
 	return s.look(c, t), nil
+}
+
+// excuse keeps the time from since to t from counting as silence: a P-GET had
+// come, and could not be let in.
+func (s *Session) excuse(since time.Time, t int64) {
+	if since.IsZero() {
+		return
+	}
+	if came := since.UnixNano(); came < t {
+		s.quiet = t - max(0, came-s.quiet)
+	}
 }
 
 // Look says what becomes of a parked P-GET.
@@ -186,10 +224,25 @@ func (s *Session) unseated(instance string) Verdict {
 func (s *Session) Leave(instance string, ticket uint64, now time.Time) {
 	t := s.at(now)
 	if c := s.waiting(instance, ticket); c != nil {
-		c.parked = parked{}
-		s.quiet, c.quiet = t, t
+		s.unpark(c, t)
 	}
 	s.advance(t)
+}
+
+// Withdraw is Leave for a P-GET of which nobody knows whether it was let in, by
+// the name that it gave.
+func (s *Session) Withdraw(instance string, name uint64, now time.Time) {
+	t := s.at(now)
+	if c := s.channel(instance); c != nil && c.parked.ticket != 0 && name != 0 && c.parked.name == name {
+		s.unpark(c, t)
+	}
+	s.advance(t)
+}
+
+// unpark ends the wait of the parked P-GET.
+func (s *Session) unpark(c *channel, t int64) {
+	c.parked = parked{}
+	s.quiet, c.quiet = t, t
 }
 
 // Release answers a parked P-GET now, with what is queued.
@@ -287,11 +340,10 @@ func (s *Session) look(c *channel, t int64) Verdict {
 	return Verdict{Ticket: c.parked.ticket, Until: instant(at)}
 }
 
-// answer ends the wait of the parked P-GET.
+// answer ends the wait of the parked P-GET with a package.
 func (s *Session) answer(c *channel, t int64) Verdict {
 	ack := c.parked.ack
-	c.parked = parked{}
-	s.quiet, c.quiet = t, t
+	s.unpark(c, t)
 	if ack != c.next {
 		return Verdict{Package: c.resync(ack)}
 	}

@@ -69,6 +69,10 @@ type client struct {
 	arrived  time.Time
 	until    time.Time
 	ref      reference
+	// dead says that its parked P-GET is held by nobody any more, which the
+	// session was not told; waited is for how long it was parked.
+	dead   bool
+	waited time.Duration
 }
 
 type channelMachine struct {
@@ -76,6 +80,7 @@ type channelMachine struct {
 	now     time.Time
 	clients []*client
 	marks   int
+	backs   int // how often the clock was set back
 }
 
 const eventLimit = 40
@@ -96,10 +101,9 @@ func TestChannelsDeliverEveryEventOnceInOrderWhateverHappens(t *testing.T) {
 			"P-GET":           m.arrive,
 			"wrong ack":       m.wrong,
 			"connection lost": m.leave,
+			"process killed":  m.kill,
 			"time passes":     m.pass,
-			"clock set back": func(t *rapid.T) {
-				m.now = m.now.Add(-time.Duration(rapid.IntRange(0, 4000).Draw(t, "back")) * time.Second)
-			},
+			"clock set back":  m.back,
 			"stored and read": m.store,
 			"failed change":   m.fail,
 			"drain":           m.drain,
@@ -143,6 +147,12 @@ func (m *channelMachine) arrive(t *rapid.T) {
 	parked := c.ticket
 	v, err := m.s.Arrive(c.instance, poll, m.now)
 	require.NoError(t, err)
+	if c.dead && v.Replaced {
+		require.Less(t, poll.Priority, c.priority)
+		still := time.Duration(m.backs) * 5 * time.Second // the session's time stood
+		require.Less(t, c.waited, session.DefaultTimeout+time.Minute+still, "who is dead keeps nobody out for long")
+		return
+	}
 	if parked != 0 && c.ack == c.ref.next {
 		if poll.Priority < c.priority {
 			require.Equal(t, session.Verdict{Replaced: true}, v)
@@ -153,6 +163,7 @@ func (m *channelMachine) arrive(t *rapid.T) {
 	}
 	if v.Ticket != 0 {
 		c.ticket, c.priority, c.arrived, c.until = v.Ticket, poll.Priority, m.now, v.Until
+		c.dead, c.waited = false, 0
 	}
 	m.answer(t, c, poll.Ack, v)
 }
@@ -216,6 +227,23 @@ func (m *channelMachine) leave(t *rapid.T) {
 	}
 }
 
+// back sets the clock back; timers run for as long as they would have.
+func (m *channelMachine) back(t *rapid.T) {
+	by := -time.Duration(rapid.IntRange(0, 4000).Draw(t, "back")) * time.Second
+	m.now = m.now.Add(by)
+	m.backs++
+	for _, c := range m.clients {
+		c.until = c.until.Add(by)
+	}
+}
+
+// kill lets the process end that holds a P-GET.
+func (m *channelMachine) kill(t *rapid.T) {
+	if c := m.pick(t); c.ticket != 0 {
+		c.ticket, c.dead = 0, true
+	}
+}
+
 func (m *channelMachine) drain(t *rapid.T) {
 	if c := m.pick(t); c.ticket != 0 {
 		ack := c.ack
@@ -228,7 +256,12 @@ func (m *channelMachine) drain(t *rapid.T) {
 
 // pass lets time go by from wake to wake.
 func (m *channelMachine) pass(t *rapid.T) {
-	end := m.now.Add(time.Duration(rapid.IntRange(0, 600).Draw(t, "seconds")) * time.Second)
+	d := time.Duration(rapid.IntRange(0, 600).Draw(t, "seconds")) * time.Second
+	end := m.now.Add(d)
+	m.s.Tick(m.now) // as happens every second: a clock that was set back is noticed
+	for _, c := range m.clients {
+		c.waited += d
+	}
 	for {
 		var first *client
 		for _, c := range m.clients {
@@ -298,6 +331,8 @@ func (m *channelMachine) check(t *rapid.T) {
 
 // finish lets every client catch up: what was queued must come.
 func (m *channelMachine) finish(t *rapid.T) {
+	m.s.Tick(m.now)
+	m.now = m.now.Add(5 * time.Minute) // nobody makes way for the dead any more
 	for _, c := range m.clients {
 		for range 5 {
 			if c.ticket == 0 {

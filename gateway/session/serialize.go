@@ -80,6 +80,8 @@ type storedParked struct {
 	Priority int    `json:"priority,omitempty"`
 	Deadline int64  `json:"deadline"`
 	Until    int64  `json:"until"`
+	Name     uint64 `json:"name,omitempty"`
+	Lost     bool   `json:"lost,omitempty"`
 }
 
 type storedItem struct {
@@ -150,7 +152,7 @@ func (c *channel) store() storedChannel {
 		Low: c.low, Medium: c.medium, Timeout: c.timeout,
 	}
 	if p := c.parked; p.ticket != 0 {
-		d.Parked = &storedParked{Ticket: p.ticket, Ack: p.ack, Priority: p.priority, Deadline: p.deadline, Until: p.until}
+		d.Parked = &storedParked{Ticket: p.ticket, Ack: p.ack, Priority: p.priority, Deadline: p.deadline, Until: p.until, Name: p.name, Lost: p.lost}
 	}
 	for _, it := range c.queue.items {
 		if it.event != nil {
@@ -211,7 +213,7 @@ func (d *storedChannel) restore() channel {
 		low: d.Low, medium: d.Medium, timeout: d.Timeout,
 	}
 	if p := d.Parked; p != nil {
-		c.parked = parked{ticket: p.Ticket, ack: p.Ack, priority: p.Priority, deadline: p.Deadline, until: p.Until}
+		c.parked = parked{ticket: p.Ticket, ack: p.Ack, priority: p.Priority, deadline: p.Deadline, until: p.Until, name: p.Name, lost: p.Lost}
 	}
 	// Items were collapsed when they came, and are put back as they stood.
 	for _, it := range d.Queue {

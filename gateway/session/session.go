@@ -234,6 +234,11 @@ func (s *Session) Deadline() time.Time {
 	if s.roster != nil {
 		sooner(s.roster.next())
 	}
+	for i := range s.channels {
+		if c := &s.channels[i]; c.waits() {
+			sooner(c.parked.deadline + int64(overdue))
+		}
+	}
 	if s.silent() {
 		sooner(s.quiet + int64(s.limits.Expiry))
 		if !s.reset {
@@ -279,6 +284,7 @@ func (s *Session) advance(t int64) {
 			s.enqueue(t, &Event{Kind: ContactsAndGroupsSubscription, Type: Updated, Class: Medium})
 		}
 	}
+	s.loseOverdue(t)
 	if s.silent() && !s.reset && t-s.quiet >= int64(s.limits.SoftReset) {
 		s.softReset(t)
 	}
@@ -303,7 +309,7 @@ func (s *Session) silent() bool {
 		return false
 	}
 	for i := range s.channels {
-		if s.channels[i].parked.ticket != 0 {
+		if s.channels[i].waits() {
 			return false
 		}
 	}

@@ -254,7 +254,10 @@ func TestContactsAndGroupsTellsWhoCameAndWent(t *testing.T) {
 	require.Equal(t, at(3600), s.StartContactsAndGroups(time.Hour, session.Roster{}, start), "a refresh adds, up to an hour")
 	require.Contains(t, drain(t, s, start), "contact ana deleted in myContacts")
 
-	v := arrive(t, s, s.Position(""), start)
+	v, err := s.Arrive("", session.Poll{Ack: s.Position(""), Timeout: session.MaxTimer}, start)
+	require.NoError(t, err)
+	require.NotNil(t, s.Release("", v.Ticket, at(1700)).Package)
+	v = arrive(t, s, s.Position("")+1, at(1700)) // stays parked: no silence
 	require.Equal(t, at(3600-360), s.Deadline())
 	s.Tick(at(3600 - 360))
 	require.Equal(t, []string{"contacts and groups updated"}, words(s.Release("", v.Ticket, at(3300)).Package.Events))
@@ -340,8 +343,10 @@ func TestSilenceResetsAndThenEnds(t *testing.T) {
 		require.Equal(t, at(5), v.Until)
 		v = s.Look("", v.Ticket, at(-3600))
 		require.Equal(t, at(-3595), v.Until)
-		require.Equal(t, at(-3600+1620), s.Deadline())
+		require.Equal(t, at(-3600+180+60), s.Deadline(), "when its P-GET would be overdue")
 		require.NotNil(t, s.Look("", v.Ticket, at(-3595)).Package)
+		require.False(t, s.Tick(at(-3595+600)))
+		require.Empty(t, s.Subscribed())
 	})
 }
 

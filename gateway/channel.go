@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"ucwagate/gateway/session"
@@ -18,6 +19,7 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 		return nil, err
 	}
 	defer g.parking.leave(app.Owner, channel)
+	poll.Since, poll.Name = g.clock.Now(), rand.Uint64() //nolint:gosec // no secret
 	var v session.Verdict
 	arrive := func(s *session.Session) (err error) {
 		v, err = s.Arrive(instance, poll, g.clock.Now())
@@ -31,6 +33,9 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 	defer parked.Close()
 	h := hold{gateway: g, app: app, parked: parked}
 	if err := h.update(ctx, arrive); err != nil {
+		if v.Ticket != 0 { // whether that was kept is not known, nor that the ticket is this one's
+			g.unpark(ctx, app, func(s *session.Session) { s.Withdraw(instance, poll.Name, g.clock.Now()) })
+		}
 		return nil, err
 	}
 	g.parked.Add(1)
@@ -83,10 +88,11 @@ func (g *Gateway) Events(ctx context.Context, app Application, instance string, 
 // leave tells the session that nobody waits any more: what is queued stays for
 // the next P-GET.
 func (g *Gateway) leave(ctx context.Context, app Application, instance string, ticket uint64) {
-	err := g.store.Update(context.WithoutCancel(ctx), app.ID, func(s *session.Session) error {
-		s.Leave(instance, ticket, g.clock.Now())
-		return nil
-	})
+	g.unpark(ctx, app, func(s *session.Session) { s.Leave(instance, ticket, g.clock.Now()) })
+}
+
+func (g *Gateway) unpark(ctx context.Context, app Application, f func(*session.Session)) {
+	err := g.store.Update(context.WithoutCancel(ctx), app.ID, func(s *session.Session) error { f(s); return nil })
 	var ended *EndedError
 	if err != nil && !errors.As(err, &ended) {
 		g.log.WarnContext(ctx, "a P-GET that went away could not be unregistered", "application", app.ID, "error", err)

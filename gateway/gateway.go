@@ -200,10 +200,6 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// tickEvery is how often sessions are looked at for whom something is due:
-// warnings, expiry. Both are matters of minutes.
-const tickEvery = time.Second
-
 // Start begins the work in the background; it ends with Close.
 func (g *Gateway) Start(ctx context.Context) {
 	ctx, g.stop = context.WithCancel(ctx)
@@ -211,7 +207,8 @@ func (g *Gateway) Start(ctx context.Context) {
 		t.Source.Notify(func(c graphsrc.Change) error { return g.watch.changed(ctx, t, c) })
 	}
 	g.work.Go(func() { g.watch.run(ctx) })
-	g.work.Go(func() { g.every(ctx, tickEvery, g.tick) })
+	t := &ticker{gateway: g}
+	g.work.Go(func() { g.every(ctx, tickEvery, t.tick) })
 	// What is read again in the background does not compete with those who wait.
 	background := budget.WithLane(ctx, budget.Refresh)
 	g.work.Go(func() { g.every(background, g.rosterEvery, g.rosters.refresh) })
@@ -240,44 +237,6 @@ func (g *Gateway) every(ctx context.Context, d time.Duration, f func(context.Con
 			f(ctx)
 		case <-ctx.Done():
 			timer.Stop()
-			return
-		}
-	}
-}
-
-// dueAtOnce bounds how many sessions one call of the store returns.
-const dueAtOnce = 1000
-
-// tick lets time pass in the sessions for which something is due.
-func (g *Gateway) tick(ctx context.Context) {
-	for ctx.Err() == nil {
-		ids, err := g.store.Due(ctx, g.clock.Now(), dueAtOnce)
-		if err != nil {
-			g.log.ErrorContext(ctx, "the store could not tell what is due", "error", err)
-			return
-		}
-		for _, id := range ids {
-			var owner string
-			var wanted bool
-			err := g.store.Update(ctx, id, func(s *session.Session) error {
-				if s.Tick(g.clock.Now()) {
-					return ErrExpired
-				}
-				owner, wanted = s.TakeKeepAlive()
-				return nil
-			})
-			if err == nil && wanted {
-				g.publisher.keepAlive(owner, id)
-			}
-			var ended *EndedError
-			if err != nil && !errors.Is(err, ErrExpired) && !errors.As(err, &ended) {
-				g.log.ErrorContext(ctx, "a session could not be updated", "application", id, "error", err)
-			}
-			if errors.Is(err, ErrUnavailable) {
-				return // what is due comes again
-			}
-		}
-		if len(ids) < dueAtOnce {
 			return
 		}
 	}

@@ -161,3 +161,56 @@ func TestADrainReleasesWhoWaitsForTheStore(t *testing.T) {
 		require.LessOrEqual(w.t, time.Since(began), 20*time.Second)
 	})
 }
+
+// TestAPGetThatIsHeldWhileTheStoreIsAwayIsNoSilence has the session know of no
+// P-GET when the outage begins, or of one that nobody holds any more.
+func TestAPGetThatIsHeldWhileTheStoreIsAwayIsNoSilence(t *testing.T) {
+	for name, outage := range map[string]time.Duration{"past the soft reset": 12 * time.Minute, "past the end": 40 * time.Minute} {
+		for _, before := range []string{"none parked", "one parked"} {
+			t.Run(name+", "+before, func(t *testing.T) {
+				atADistance(t, func(w *world, d *distant) {
+					me := w.client("me")
+					me.settle()
+					gone := me.pget(session.Poll{})
+					if before == "none parked" {
+						gone.cancel()
+						<-gone.done
+						pass(time.Minute)
+					}
+					d.away.Store(true)
+					if before == "one parked" {
+						pass(time.Minute)
+						gone.cancel()
+						<-gone.done
+					}
+					p := me.pget(session.Poll{})
+					pass(outage)
+					require.True(w.t, p.parked())
+					d.away.Store(false)
+					<-p.done
+					require.NoError(w.t, p.err)
+					require.Equal(w.t, session.Next, p.pack.Rel, "nothing was reset")
+				})
+			})
+		}
+	}
+}
+
+// TestAPGetWhoseClientLeavesBeforeItIsKnownToWaitIsTakenBack has the reply to
+// its arrival lost.
+func TestAPGetWhoseClientLeavesBeforeItIsKnownToWaitIsTakenBack(t *testing.T) {
+	atADistance(t, func(w *world, d *distant) {
+		me := w.client("me")
+		me.settle()
+		d.mute.Store(true)
+		lost := me.pget(session.Poll{Priority: 1})
+		d.mute.Store(false)
+		lost.cancel()
+		<-lost.done
+		require.ErrorIs(w.t, lost.err, context.Canceled)
+		p := me.pget(session.Poll{})
+		require.True(w.t, p.parked(), "nobody is in its way")
+		p.cancel()
+		<-p.done
+	})
+}

@@ -89,3 +89,15 @@ func (c *Clock) Set(t time.Time) {
 	}
 	c.now = t
 }
+
+// Ahead returns c as a machine shows it whose clock is ahead by so much, or
+// behind.
+func (c *Clock) Ahead(by time.Duration) clock.Clock { return ahead{c, by} }
+
+type ahead struct {
+	*Clock
+	by time.Duration
+}
+
+// Now implements clock.Clock.
+func (a ahead) Now() time.Time { return a.Clock.Now().Add(a.by) }

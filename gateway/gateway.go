@@ -104,7 +104,12 @@ type Limits struct {
 type Options struct {
 	Tenants     []Tenant
 	Store       Store
-	Clock       clock.Clock
+	// Clock times what the store keeps: where replicas share it, they share the
+	// time as well.
+	Clock clock.Clock
+	// SourceClock is the one by which sources say when something became known;
+	// nil is Clock.
+	SourceClock clock.Clock
 	Logger      *slog.Logger // nil logs nothing
 	Translation mapping.Options
 	Contacts    ContactOptions
@@ -131,6 +136,7 @@ type Gateway struct {
 	byDomain    map[string]*Tenant
 	store       Store
 	clock       clock.Clock
+	sourceClock clock.Clock
 	log         *slog.Logger
 	translation mapping.Options
 	contacts    ContactOptions
@@ -161,6 +167,9 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.SourceClock == nil {
+		o.SourceClock = o.Clock
+	}
 	if o.Limits.ApplicationsPerUser <= 0 {
 		o.Limits.ApplicationsPerUser = 40
 	}
@@ -173,7 +182,7 @@ func New(o Options) (*Gateway, error) {
 		o.RosterInterval = 5 * time.Minute
 	}
 	g := &Gateway{
-		byDomain: make(map[string]*Tenant), store: o.Store, clock: o.Clock, log: o.Logger,
+		byDomain: make(map[string]*Tenant), store: o.Store, clock: o.Clock, sourceClock: o.SourceClock, log: o.Logger,
 		translation: o.Translation, contacts: o.Contacts, access: o.Access, readOnly: o.ReadOnly, noPhotos: o.NoPhotos, limits: o.Limits, rosterEvery: o.RosterInterval, onWake: o.OnWake,
 		drain: newDrain(),
 	}

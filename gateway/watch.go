@@ -308,8 +308,8 @@ func (w *watch) close() {
 // of them may have theirs.
 func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) error {
 	known := w.gateway.clock.Now()
-	if !c.Known.IsZero() && c.Known.Before(known) {
-		known = c.Known // the time until it is reported does not hold it up
+	if !c.Known.IsZero() { // the time until it is reported does not hold it up
+		known = known.Add(-max(0, w.gateway.sourceClock.Now().Sub(c.Known)))
 	}
 	kinds := w.gateway.differences(tenant, c)
 	if len(kinds) == 0 {

@@ -56,11 +56,11 @@ type Clock struct {
 	timeout time.Duration
 
 	base  atomic.Pointer[reading]
-	known chan struct{} // closed once base is set
+	known chan struct{}         // closed once base is set
+	why   atomic.Pointer[error] // the last look failed, if it did
 
 	mu    sync.Mutex // one look at a time
 	looks int        // that succeeded
-	why   error      // the last one failed, if it did
 	far   bool       // the replica's clock is far from Redis'
 
 	stop context.CancelFunc // nil until Start
@@ -88,10 +88,12 @@ func New(o Options) (*Clock, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Clock{
+	c := &Clock{
 		client: o.Client, own: o.Clock, log: o.Logger, key: o.Prefix + ":{clock}", timeout: o.Timeout,
-		known: make(chan struct{}), why: errNotAsked,
-	}, nil
+		known: make(chan struct{}),
+	}
+	c.why.Store(&errNotAsked)
+	return c, nil
 }
 
 // Start begins to look at Redis' clock again and again, until Close.
@@ -136,9 +138,7 @@ func (c *Clock) Unknown() error {
 	if c.base.Load() != nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.why
+	return *c.why.Load()
 }
 
 // Look looks at Redis' clock once. Whoever has called Start need not.
@@ -148,8 +148,9 @@ func (c *Clock) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	if err := c.look(ctx); err != nil {
-		c.why = fmt.Errorf("asking Redis for the time: %w", err)
-		return c.why
+		err = fmt.Errorf("asking Redis for the time: %w", err)
+		c.why.Store(&err)
+		return err
 	}
 	c.looks++
 	return nil

@@ -22,6 +22,7 @@ var replicaTests = map[string]func(t *testing.T, a, b *fixture){
 	"use of an application by one is use for the other":                   sharedUse,
 	"what one publishes wakes the P-GET that waits at the other":          publishedElsewhere,
 	"a P-GET at one is replaced by another at the other":                  replacedElsewhere,
+	"a P-GET whose replica has ended keeps nobody out, and nothing alive": lostElsewhere,
 	"an application that one ends wakes its P-GET at the other":           endedElsewhere,
 	"a session that both change keeps the changes of both":                changedByBoth,
 	"both hear of whom anybody watches, and of who is available":          heardByBoth,
@@ -119,6 +120,32 @@ func replacedElsewhere(t *testing.T, a, b *fixture) {
 		return nil
 	}))
 	requireWoken(t, other)
+}
+
+func lostElsewhere(t *testing.T, a, b *fixture) {
+	a.create(t, "1")
+	a.park(t, "1", "")
+	arrive := func(priority int) (v session.Verdict) {
+		require.NoError(t, b.Update(t.Context(), "1", func(s *session.Session) (err error) {
+			v, err = s.Arrive("", session.Poll{Ack: s.Position(""), Priority: priority}, b.clk.Now())
+			return err
+		}))
+		return v
+	}
+	require.NotZero(t, arrive(1).Ticket)
+	require.True(t, arrive(0).Replaced)
+	b.clk.Advance(session.DefaultTimeout + time.Minute)
+	require.NotZero(t, arrive(0).Ticket)
+	var expired bool
+	for passed := time.Duration(0); !expired; passed += time.Minute {
+		require.Less(t, passed, 25*time.Minute)
+		b.clk.Advance(time.Minute)
+		ids, err := b.Due(t.Context(), b.clk.Now(), 10)
+		require.NoError(t, err)
+		for _, id := range ids {
+			require.NoError(t, b.Update(t.Context(), id, func(s *session.Session) error { expired = s.Tick(b.clk.Now()); return nil }))
+		}
+	}
 }
 
 func endedElsewhere(t *testing.T, a, b *fixture) {

@@ -26,6 +26,7 @@ import (
 	"ucwagate/cmd/ucwagate/internal/ticketkey"
 	"ucwagate/gateway"
 	"ucwagate/gateway/contactfile"
+	"ucwagate/gateway/redisclock"
 	"ucwagate/gateway/session"
 	"ucwagate/graphsrc/clock"
 	"ucwagate/mapping"
@@ -54,6 +55,7 @@ type App struct {
 	graceEnds time.Time         // zero until the listener is stopped
 
 	redis        *redisconn.Client // nil: no Redis
+	commonClock  *redisclock.Clock // of the replicas; nil: no Redis
 	ticketKey    *ticketkey.Keeper // nil: the key is configured, or of this process
 	metrics      *metrics.Metrics
 	problems     *ops.Errors
@@ -248,7 +250,7 @@ func (a *App) gateway() (*gateway.Gateway, error) {
 		return nil, err
 	}
 	o := gateway.Options{
-		Store: store, Clock: a.clock, Logger: a.log,
+		Store: store, Clock: a.storeClock(), SourceClock: a.clock, Logger: a.log,
 		Translation: mapping.Options{
 			UnknownAsNone:           a.cfg.Presence.UnknownAs == config.UnknownNone,
 			OmitOutOfOfficeActivity: !a.cfg.Presence.OutOfOfficeActivity,

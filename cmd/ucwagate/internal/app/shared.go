@@ -14,6 +14,7 @@ import (
 	"ucwagate/cmd/ucwagate/internal/ticketkey"
 	"ucwagate/gateway"
 	"ucwagate/gateway/memory"
+	"ucwagate/gateway/redisclock"
 	"ucwagate/gateway/redisstore"
 	"ucwagate/graphsrc"
 	"ucwagate/graphsrc/budget"
@@ -54,14 +55,30 @@ func (a *App) openRedis() (err error) {
 		return err
 	}
 	a.onStop("connection to Redis", func(context.Context) error { a.redis.Close(); return nil })
+	a.commonClock, err = redisclock.New(redisclock.Options{
+		Client: a.redis, Prefix: a.cfg.Redis.Prefix, Clock: a.clock, Logger: a.log, Timeout: a.cfg.Redis.Timeout,
+	})
+	if err != nil {
+		return fmt.Errorf("building the common clock: %w", err)
+	}
+	a.commonClock.Start()
+	a.onStop("common clock", func(context.Context) error { a.commonClock.Close(); return nil })
 	return nil
+}
+
+// storeClock times what the store keeps.
+func (a *App) storeClock() clock.Clock {
+	if a.commonClock != nil {
+		return a.commonClock
+	}
+	return a.clock
 }
 
 // openStore is the engine: in memory, or shared.
 func (a *App) openStore() (gateway.Store, error) {
 	if a.redis != nil {
 		store, err := redisstore.New(redisstore.Options{
-			Client: a.redis, Prefix: a.cfg.Redis.Prefix, Clock: a.clock, Logger: a.log,
+			Client: a.commonClock.Client(), Prefix: a.cfg.Redis.Prefix, Clock: a.commonClock, Logger: a.log,
 			Idle: a.cfg.Applications.Idle, Tombstone: a.cfg.Applications.Tombstone, Max: a.cfg.Applications.Max,
 			Session: a.sessionLimits(), Timeout: a.cfg.Redis.Timeout,
 		})
@@ -165,6 +182,9 @@ func (a *App) redisComponent() []ops.Component {
 		}
 		if a.ticketKey != nil && !a.ticketKey.Known() {
 			return errors.New("the key of web tickets is not known yet")
+		}
+		if err := a.commonClock.Unknown(); err != nil {
+			return err
 		}
 		return flowed()
 	}}}

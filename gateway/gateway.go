@@ -102,8 +102,8 @@ type Limits struct {
 
 // Options are what New needs.
 type Options struct {
-	Tenants     []Tenant
-	Store       Store
+	Tenants []Tenant
+	Store   Store
 	// Clock times what the store keeps: where replicas share it, they share the
 	// time as well.
 	Clock clock.Clock

@@ -43,6 +43,7 @@ type source struct {
 	said            []string // what was published
 	readOnly        bool
 	recounts        atomic.Bool
+	age             time.Duration             // of changes when they are reported; 0: it is not said
 	photos          map[string]string         // by id
 	directoryGroups map[string]graphsrc.Group // by id
 
@@ -191,7 +192,11 @@ func (s *source) Presence(_ context.Context, id string) (graphsrc.Reading, error
 	s.mu.Unlock()
 	now := graphsrc.Reading{Presence: after, ReadAt: time.Now()}
 	if report {
-		changed(graphsrc.Change{ID: id, Before: graphsrc.Reading{Presence: before}, After: now, First: !had})
+		c := graphsrc.Change{ID: id, Before: graphsrc.Reading{Presence: before}, After: now, First: !had}
+		if s.age > 0 {
+			c.Known = now.ReadAt.Add(-s.age)
+		}
+		changed(c)
 	}
 	return now, nil
 }

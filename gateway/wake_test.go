@@ -9,6 +9,7 @@ import (
 
 	"ucwagate/gateway"
 	"ucwagate/gateway/session"
+	"ucwagate/graphsrc/clock"
 )
 
 // slowly is a store that takes its time to tell who watches of a change.
@@ -53,6 +54,32 @@ func TestTheGatewayTellsHowLateAPGetIsWoken(t *testing.T) {
 				s.OnWake = func(late time.Duration) { told = append(told, late) }
 				s.wrap = func(inner gateway.Store) gateway.Store { store.Store = inner; return store }
 			})
+		})
+	}
+}
+
+// ahead is a clock that shows a later time than the system's.
+type ahead struct {
+	clock.Clock
+	by time.Duration
+}
+
+func (a ahead) Now() time.Time { return a.Clock.Now().Add(a.by) }
+
+func TestAChangeIsAsOldAsItsSourceSaysWhateverClockTimesTheSessions(t *testing.T) {
+	for _, by := range []time.Duration{0, time.Minute, -time.Minute} {
+		t.Run(by.String(), func(t *testing.T) {
+			inBubble(t, "me ana", func(w *world) {
+				me := w.client("me")
+				me.subscribe("ana")
+				me.settle()
+				w.source.age = 3 * time.Second
+				p, began := me.pget(session.Poll{}), time.Now()
+				w.source.say("Busy", "ana")
+				<-p.done
+				require.NoError(w.t, p.err)
+				require.Equal(w.t, 2*time.Second, p.ended.Sub(began), "of the five for which it is held back")
+			}, func(s *settings) { s.Clock, s.SourceClock = ahead{clock.System(), by}, clock.System() })
 		})
 	}
 }

@@ -46,8 +46,8 @@
 // for everything anew: its records are not trusted until they were verified, all
 // its P-GETs look again, and its view of who is watched is compared.
 //
-// Whatever expires does so by the clock of the replicas, as an argument of the
-// scripts. The life that Redis gives keys is several times as long: only a
+// Whatever expires does so by the time that the replicas have in common, as an
+// argument of the scripts: Options.Clock must tell all of them the same. The life that Redis gives keys is several times as long: only a
 // gateway that is gone for good leaves it to that.
 //
 // It must never know what an application means to the protocol, nor how Redis

@@ -25,6 +25,7 @@ type Options struct {
 	// Prefix begins every key and channel (default "ucwagate"). Replicas of one
 	// gateway share it. It holds no braces.
 	Prefix string
+	// Clock times what is kept. The replicas' must agree within a second or so.
 	Clock  clock.Clock
 	Logger *slog.Logger // nil logs nothing
 	// Idle is how long an application lives without being used (default 1 h).

@@ -24,6 +24,10 @@
 //	  │─────────────────────────────────────────▶│  answered at once, link resume
 //	  │  silence for Expiry                      │  the application ends: 410, later 404
 //
+// A P-GET whose answer is a minute overdue was lost with the process that held
+// it: it keeps nobody out, and from then on there is silence. If somebody holds
+// it after all, because nobody could be asked until now, it gets its answer.
+//
 // Everything here is pure: no I/O, no goroutine, no lock, no clock. Methods get
 // the time as an argument, and a Session can be serialized. An engine of
 // gateway.Store runs them one at a time for each application. The package must

@@ -38,7 +38,8 @@ type Session struct {
 }
 
 // clockTolerance is how far the time given to a session may step back and be
-// taken for two clocks that disagree a little. A larger step is a clock that
+// taken for two clocks that disagree a little. Replicas whose clocks differ by
+// more share another one, or each would take the others' for set. A larger step is a clock that
 // was set.
 const clockTolerance = 5 * time.Second
 

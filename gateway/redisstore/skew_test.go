@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -78,6 +79,9 @@ func TestNothingEndsEarlierOrLaterWhereTheClocksOfReplicasDiffer(t *testing.T) {
 				}
 				near(passed, any().clk.Now(), "now")
 				any().with(t, func(sess *session.Session, now time.Time) error {
+					if _, err := sess.ReportActivity(now); err != nil { // which is kept
+						return err
+					}
 					sub, err := sess.Subscription("s", now)
 					near(30*time.Minute, sub.Expires, "a subscription")
 					return err
@@ -98,6 +102,35 @@ func TestNothingEndsEarlierOrLaterWhereTheClocksOfReplicasDiffer(t *testing.T) {
 			require.True(t, taken)
 		})
 	}
+}
+
+func TestAReplicaThatStoodStillEndsNothingEarlier(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	clk, frozen := storetest.NewClock(), storetest.NewClock()
+	late, s := openSkewed(t, client, frozen), openSkewed(t, client, clk)
+	create(t, s, "1")
+	var expires time.Time
+	for passed := range 20 {
+		for _, r := range []*skewed{s, late} {
+			r.with(t, func(sess *session.Session, now time.Time) error {
+				if passed == 0 {
+					_, _ = sess.Subscribe("s", []string{ana}, 30*time.Minute, now) // the second time it is there
+				}
+				sess.SetCommunication(session.Communication{PassThrough: fmt.Sprint(passed, r == late)}, now) // something to keep
+				sub, err := sess.Subscription("s", now)
+				if expires.IsZero() {
+					expires = sub.Expires
+				}
+				require.Equal(t, expires, sub.Expires)
+				return err
+			})
+		}
+		clk.Advance(10 * time.Second)
+	}
+	require.Greater(t, s.clk.Now().Sub(late.clk.Now()), 3*time.Minute)
+	require.NoError(t, s.clk.Look(t.Context()))
+	require.NoError(t, late.clk.Look(t.Context()))
+	require.WithinDuration(t, s.clk.Now(), late.clk.Now(), time.Second)
 }
 
 // park sends P-GETs until one has nothing to fetch.

@@ -137,6 +137,7 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	duration(&o.Session.Behind, 10*time.Minute) // a machine that stood still, until it knows: the common time is not set back
 }
 
 func newReplica() string {

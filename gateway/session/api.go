@@ -30,6 +30,7 @@ type Limits struct {
 	SoftReset     time.Duration // silence of all channels until subscriptions end; default 10 min
 	Expiry        time.Duration // silence of all channels until the application ends; default 15 min
 	Activity      time.Duration // after MakeAvailable: time without a report of activity until the application ends; default 60 min
+	Behind        time.Duration // how far back the time may step and be that of a replica that is late, not a clock that was set; default 5 s
 }
 
 // The bounds of P-GET timers and their defaults (UCWA: event channel). Values

@@ -37,12 +37,6 @@ type Session struct {
 	heldShared bool // held belongs to a copy as well
 }
 
-// clockTolerance is how far the time given to a session may step back and be
-// taken for two clocks that disagree a little. Replicas whose clocks differ by
-// more share another one, or each would take the others' for set. A larger step is a clock that
-// was set.
-const clockTolerance = 5 * time.Second
-
 // New returns the session of an application that starts now. It has the event
 // channel "", which the first OpenChannel of another name takes away again if
 // nothing used it.
@@ -70,6 +64,9 @@ func (l Limits) WithDefaults() Limits {
 	}
 	if l.Activity <= 0 {
 		l.Activity = 60 * time.Minute
+	}
+	if l.Behind <= 0 {
+		l.Behind = 5 * time.Second
 	}
 	return l
 }
@@ -114,13 +111,13 @@ func (s *Session) settle() {
 }
 
 // at brings s to the time now and returns it. Time in a session never runs
-// backwards: small steps back (replicas whose clocks differ) stand still, and
-// a clock that was set back takes everything that is to come with it, so that
+// backwards: at small steps back (a replica that is late) it stands still, and a
+// clock that was set back takes everything that is to come with it, so that
 // nothing has to wait for the lost time to pass again.
 func (s *Session) at(now time.Time) int64 {
 	t := now.UnixNano()
 	switch back := s.seen - t; {
-	case back > int64(clockTolerance):
+	case back > int64(s.limits.Behind):
 		s.shift(-back)
 		s.seen = t
 	case back > 0:

@@ -72,7 +72,7 @@ type reading struct{ own, common time.Time }
 
 var _ clock.Clock = (*Clock)(nil)
 
-var errNotAsked = errors.New("Redis has not been asked yet")
+var errNotAsked = errors.New("the clock of Redis has not been read yet")
 
 // New returns a clock that does not know the common time yet.
 func New(o Options) (*Clock, error) {

@@ -126,6 +126,10 @@ func (s *sharing) ask(now int64) {
 		ask.Pause = time.Duration(max(s.throttle.until-now, 0))
 		ask.Age = time.Duration(now - s.throttle.sentAt)
 	}
+	ask.Paused = time.Duration(max(b.bucket.pausedUntil-now, 0))
+	if b.bucket.rate < b.bucket.plan {
+		ask.Slowed = s.share.Rate * b.bucket.rate / b.bucket.plan
+	}
 	s.seq++
 	ask.Seq = s.seq
 	s.asked, s.calling = now, true

@@ -57,6 +57,10 @@ func DefaultTerms(replicas int) LeaseTerms {
 	}
 }
 
+// Quiet is how long at most nobody asks the shared bucket while a replica is in
+// touch with it: one ask that was lost, and the next.
+func (t LeaseTerms) Quiet() time.Duration { return 2*t.Renew + t.Timeout }
+
 // Validate reports everything in which the terms contradict themselves, or nil.
 func (t LeaseTerms) Validate() error {
 	var errs []error
@@ -68,7 +72,7 @@ func (t LeaseTerms) Validate() error {
 	check(t.Replicas >= 1 && t.Replicas <= maxLimit, "%d replicas are not between 1 and %d", t.Replicas, maxLimit)
 	check(t.Timeout > 0 && t.Renew > 0 && t.Grace > 0, "timeout %s, renewal %s and grace %s must be above zero", t.Timeout, t.Renew, t.Grace)
 	check(t.Life > t.Renew && t.Life >= t.Timeout, "the life %s of leases is not above the renewal %s, or below the timeout %s", t.Life, t.Renew, t.Timeout)
-	check(t.Detect > 2*t.Renew+t.Timeout, "detection after %s is not above two renewals of %s and a timeout of %s", t.Detect, t.Renew, t.Timeout)
+	check(t.Detect > t.Quiet(), "detection after %s is not above two renewals of %s and a timeout of %s", t.Detect, t.Renew, t.Timeout)
 	silence := t.Detect + t.Timeout + t.Life + t.Grace
 	check(t.Fallback > silence, "fallback after %s is not above %s: detection, a timeout and the longest lease", t.Fallback, silence)
 	check(t.Stop > t.Fallback, "the end of fallback after %s is not above its beginning after %s", t.Stop, t.Fallback)
@@ -101,6 +105,11 @@ type Ask struct {
 	// throttled.
 	Throttled  bool
 	Pause, Age time.Duration
+	// Paused is how much longer nobody may send, and Slowed the present rate in
+	// thousandths of a token per second, 0 if it is the plan's, as far as the
+	// replica knows: a bucket that has lost its data learns it so.
+	Paused time.Duration
+	Slowed int64
 	// Leave says that this is the last ask: the replica sends nothing any more.
 	Leave bool
 	// Share is what the replica's plan gives.

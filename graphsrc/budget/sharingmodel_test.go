@@ -99,6 +99,7 @@ type replica struct {
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
+	moved budget.Lessor // the bucket it asks in place of the world's
 	delay time.Duration // at most, each way
 	cut   bool          // nothing arrives
 	deaf  bool          // no answer arrives
@@ -131,7 +132,10 @@ func (r *replica) Lease(ctx context.Context, ask budget.Ask) (budget.Grant, erro
 	defer r.frozen.pass()
 	w := r.world
 	r.mu.Lock()
-	cut, deaf, delay := r.cut, r.deaf, r.delay
+	cut, deaf, delay, lessor := r.cut, r.deaf, r.delay, w.lessor
+	if r.moved != nil {
+		lessor = r.moved
+	}
 	r.mu.Unlock()
 	type answer struct {
 		g   budget.Grant
@@ -142,7 +146,7 @@ func (r *replica) Lease(ctx context.Context, ask budget.Ask) (budget.Grant, erro
 		w.wires.Go(func() {
 			pause(w.drawUpTo(delay))
 			w.bucket.pass()
-			g, err := w.lessor.Lease(context.Background(), ask)
+			g, err := lessor.Lease(context.Background(), ask)
 			pause(w.drawUpTo(delay))
 			if !deaf {
 				answers <- answer{g, err}
@@ -322,7 +326,7 @@ func drawStory(t *rapid.T) story {
 			at:     time.Duration(rapid.IntRange(0, int(s.length/time.Millisecond)).Draw(t, "at")) * time.Millisecond,
 			length: time.Duration(rapid.SampledFrom([]int{300, 1500, 4000, 8000, 13_000, 20_000, 60_000}).Draw(t, "for")) * time.Millisecond,
 			what: rapid.SampledFrom([]string{
-				"cut", "cut", "deaf", "slow", "very slow", "freeze", "kill", "restart", "loss", "redis frozen", "all cut", "throttle",
+				"cut", "cut", "deaf", "slow", "very slow", "freeze", "kill", "restart", "loss", "takeover", "redis frozen", "all cut", "throttle",
 			}).Draw(t, "what"),
 			place: rapid.IntRange(0, n-1).Draw(t, "place"),
 		})
@@ -348,8 +352,11 @@ func (s story) play(w *world, l *budgettest.Ledger) (fallbacks int, err error) {
 			}
 		}
 	}
-	for _, m := range s.mishaps {
+	earlier := l.Save()
+	for i, m := range s.mishaps {
 		until(m.at)
+		saved := earlier
+		earlier = l.Save()
 		r := replicas[m.place]
 		during := func(on, off func()) {
 			on()
@@ -375,6 +382,9 @@ func (s story) play(w *world, l *budgettest.Ledger) (fallbacks int, err error) {
 			}
 		case "loss":
 			l.Wipe()
+		case "takeover": // with the data of any earlier time
+			saved()
+			l.Serve(int64(i+2), 0)
 		case "throttle":
 			r.budget.Throttled(min(m.length, 5*time.Second), true)
 		case "kill", "restart":

@@ -13,7 +13,10 @@ for i = 2, #ARGV do n[i] = tonumber(ARGV[i]) end
 local seq, heard, holding, returned, want, spare, charged = n[2], n[3], n[4], n[5], n[6], n[7], n[8]
 local pause, age, leaving = n[9], n[10], n[11] == 1
 local capacity, rate, ownCapacity, ownRate, window = n[12], n[13], n[14], n[15], n[16]
-local replicas, life, detect, forget = n[17], n[18], n[19], n[20]
+local pausedFor, slowed = n[17], n[18] -- as far as the replica knows
+local replicas, life, detect, forget = n[19], n[20], n[21], n[22]
+local handover, leap, quiet = n[23], n[24], n[25]
+local late = 3 -- seconds; a copy says once a second how far it is
 
 local function numbers(s)
   local t = {}
@@ -35,7 +38,8 @@ local stored = redis.call('HGETALL', key)
 for i = 1, #stored, 2 do
   local x = numbers(stored[i + 1])
   if stored[i] == 'bucket' then
-    b = {now = x[1], seen = x[2], level = x[3], rate = x[4], filled = x[5], paused = x[6], raise = x[7], cut = x[8]}
+    b = {now = x[1], seen = x[2], level = x[3], rate = x[4], filled = x[5], paused = x[6], raise = x[7], cut = x[8],
+      born = x[9] or 0, by = x[10] or 0, copies = x[11] or 0, whole = x[12] or 0}
   else
     members[stored[i]] = {seq = x[1], last = x[2], sure = x[3], joined = x[4], out = x[5], till = x[6], wanting = x[7],
       sparing = x[8], capacity = x[9], rate = x[10], ownCapacity = x[11], ownRate = x[12]}
@@ -44,15 +48,58 @@ end
 local me = members['m:' .. id]
 if me and seq <= me.seq then return {0} end -- overtaken by a later ask
 
--- Redis' clock, which may be set back or ahead, made into one that only grows.
+-- The history of data that this server writes, a number that every restart and
+-- every takeover changes, and how many servers have a copy of it that is up to date.
+-- A server that does not say so to scripts writes the history 0.
+local history, copies = 0, 0
+local replication = redis.pcall('INFO', 'replication')
+if type(replication) == 'string' then
+  history = tonumber(string.sub(string.match(replication, 'master_replid:(%x+)') or '0', 1, 12), 16)
+  for lag in string.gmatch(replication, 'slave%d+:[^\r\n]*state=online[^\r\n]*lag=(%d+)') do
+    if tonumber(lag) <= late then copies = copies + 1 end
+  end
+end
+
+-- Redis' clock, which may be set back or ahead, made into one that only grows, and
+-- does not leap: who has been silent for so long is cut off all the same.
 local clock = redis.call('TIME')
 local reading = tonumber(clock[1]) * 1e6 + tonumber(clock[2])
-if not b then
-  b = {now = 0, seen = reading, level = 0, rate = rate, filled = life, paused = 0, raise = 0, cut = -1}
+local found = b ~= nil
+if not found then
+  b = {now = 0, seen = reading, level = 0, rate = rate, filled = life, paused = 0, raise = 0, cut = -1,
+    born = 0, by = history, copies = copies, whole = 0}
 end
 local before = b.now
-local now = before + math.max(math.min(reading - b.seen, day), 0)
+local now = before + math.max(math.min(reading - b.seen, leap), 0)
 b.now, b.seen = now, reading
+
+-- Data may be of an earlier time if another server serves them than wrote them, or
+-- if somebody has heard what is not known here. What was leased since then, and to
+-- whom, is unknown: the bucket is emptied, nothing flows until all of it is void,
+-- and it is as young as if it had just been born. Where there are copies, the server
+-- that had the data before may go on serving others: until it knows that it has lost
+-- a copy, and has missed those who are here, nothing flows either.
+local ahead = heard > 0 and (not me or heard > me.seq)
+local moved = history ~= 0 and b.by ~= 0 and history ~= b.by
+local distrusted = found and (moved or ahead and (me or history == 0 or b.copies > 0))
+if distrusted then
+  b.level = math.min(b.level, 0)
+  b.filled = math.max(b.filled, now + (b.copies > 0 and handover or life))
+  b.born = now
+  for _, m in pairs(members) do
+    m.last, m.sure = math.min(m.last, now - detect), math.min(m.sure, now - detect)
+  end
+end
+if history ~= 0 then b.by = history end
+
+-- A copy that is missing, or was not heard of for a while, may have been made the
+-- server of others. They are as unknown here as to a bucket that is young.
+if copies >= b.copies then
+  b.copies, b.whole = copies, now
+elseif now - b.whole >= day then
+  b.copies, b.whole = copies, now -- taken away for good
+end
+if copies < b.copies or b.copies > 0 and now - before >= quiet then b.born = now end
 
 -- The smallest plan of all holds for all. Those cut off may pour their own share
 -- until they are forgotten: it is set aside, but for no more than can be alive.
@@ -71,12 +118,25 @@ for _, m in pairs(members) do
     if before - m.joined >= detect then established = established + 1 end
   end
 end
-if before < forget then ghosts = replicas end
+if now - b.born < forget then ghosts = replicas end
 ghosts = math.min(ghosts, math.max(replicas - established, 0))
 local most = math.max(planCapacity - ghosts * asideCapacity, 0)
 local free = math.max(planRate - ghosts * asideRate, 0)
 local floor = math.max(math.floor(planRate / 10), 1)
 b.rate = math.min(b.rate, planRate)
+
+-- One who has heard more knows, too, whether the service has throttled.
+if ahead then
+  if pausedFor > 0 then
+    b.paused = math.max(b.paused, now + pausedFor)
+    b.filled = math.max(b.filled, b.paused)
+    b.level = math.min(b.level, 0)
+  end
+  if slowed > 0 and slowed < b.rate then
+    b.rate = math.max(slowed, floor)
+    b.raise = math.max(b.paused, now) + window
+  end
+end
 
 -- Pour in what is due, piece by piece where the rate rises in between.
 local function flow() return math.floor(b.rate * free / planRate) end
@@ -121,11 +181,6 @@ if not me then
   end
 elseif heard == me.seq then
   me.sure = me.last
-elseif heard > me.seq then
-  -- It has heard what is not known here: the data went back to an earlier state, and
-  -- what was leased since then is unknown.
-  b.level = math.min(b.level, 0)
-  b.filled = now + life
 end
 me.seq, me.last = seq, now
 me.capacity, me.rate, me.ownCapacity, me.ownRate = capacity, rate, ownCapacity, ownRate
@@ -190,13 +245,15 @@ else
 end
 -- Others whose leases have ended are written, too: nobody's part may come back.
 for name, m in pairs(members) do
-  if name ~= 'm:' .. id and m.out == 0 and m.till <= now and m.till > 0 then
-    m.till = 0
-    redis.call('HSET', key, name, text(m.seq, m.last, m.sure, m.joined, 0, 0, m.wanting, m.sparing,
+  local ended = m.out == 0 and m.till <= now and m.till > 0
+  if name ~= 'm:' .. id and (ended or distrusted) then
+    if ended then m.till = 0 end
+    redis.call('HSET', key, name, text(m.seq, m.last, m.sure, m.joined, m.out, m.till, m.wanting, m.sparing,
       m.capacity, m.rate, m.ownCapacity, m.ownRate))
   end
 end
-redis.call('HSET', key, 'bucket', text(b.now, b.seen, b.level, b.rate, b.filled, b.paused, b.raise, b.cut))
+redis.call('HSET', key, 'bucket', text(b.now, b.seen, b.level, b.rate, b.filled, b.paused, b.raise, b.cut,
+  b.born, b.by, b.copies, b.whole))
 redis.call('PEXPIRE', key, math.ceil((2 * forget + math.max(b.paused - now, 0) + 11 * window) / 1000))
 
 -- How long until there is a token for each who waits.

@@ -42,6 +42,10 @@ import (
 //go:embed lease.lua
 var source string
 
+// missed is after how long at most a server misses a copy: three seconds and what
+// whole seconds hide at both ends.
+const missed = 5 * time.Second
+
 // ErrOvertaken is the answer to an ask that arrived after a later one.
 var ErrOvertaken = errors.New("overtaken by a later ask")
 
@@ -100,8 +104,16 @@ func build(o Options, script string) (*Lessor, error) {
 		terms: o.Terms,
 		tail: []string{
 			strconv.Itoa(o.Replicas), micros(o.Terms.Life + o.Terms.Grace), micros(o.Terms.Detect), micros(o.Terms.Forget),
+			micros(handover(o.Terms)), micros(o.Terms.Fallback), micros(o.Terms.Quiet()),
 		},
 	}, nil
+}
+
+// handover is how long nothing flows where another server may go on serving the
+// data that this one has taken over: it may have stood still for a moment, then
+// misses the copy, and then what it has leased beyond its part ends.
+func handover(t budget.LeaseTerms) time.Duration {
+	return max(t.Fallback, t.Quiet()+missed+t.Life+t.Grace)
 }
 
 // Terms implements budget.Lessor.
@@ -132,12 +144,12 @@ func arguments(ask budget.Ask) []string {
 		leave = "1"
 	}
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	args := make([]string, 0, 20)
+	args := make([]string, 0, 25)
 	return append(args, ask.Member, strconv.FormatUint(ask.Seq, 10), strconv.FormatUint(ask.Heard, 10),
 		number(ask.Holding), number(ask.Returned), number(ask.Want), number(ask.Spare), number(ask.Charged),
 		pause, micros(ask.Age), leave,
 		number(ask.Share.Capacity), number(ask.Share.Rate), number(ask.Share.OwnCapacity), number(ask.Share.OwnRate),
-		micros(ask.Share.Window))
+		micros(ask.Share.Window), micros(ask.Paused), number(ask.Slowed))
 }
 
 // grantOf reads the script's reply.

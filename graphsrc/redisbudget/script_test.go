@@ -20,27 +20,45 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Leftovers()...) }
 
-// clocked is the script itself, but for Redis' clock: the test's is passed in its
-// place.
+// clocked is the script itself, but for Redis' clock and what it says of its
+// copies: the test's are passed in their place.
 type clocked struct {
 	*Lessor
-	now func() time.Time
+	now     func() time.Time
+	history string
+	copies  []string
 }
 
 func newClocked(client rueidis.Client, tenant string, terms budget.LeaseTerms, now func() time.Time) (*clocked, error) {
-	const clock = "redis.call('TIME')"
-	if strings.Count(source, clock) != 1 {
-		return nil, fmt.Errorf("the script does not read %s once", clock)
+	script := source
+	for call, argument := range map[string]string{
+		"redis.call('TIME')": "{ARGV[26], ARGV[27]}", "redis.pcall('INFO', 'replication')": "ARGV[28]",
+	} {
+		if strings.Count(script, call) != 1 {
+			return nil, fmt.Errorf("the script does not read %s once", call)
+		}
+		script = strings.Replace(script, call, argument, 1)
 	}
-	l, err := build(Options{Client: client, Prefix: "test", Tenant: tenant, Replicas: terms.Replicas, Terms: terms},
-		strings.Replace(source, clock, "{ARGV[21], ARGV[22]}", 1))
-	return &clocked{l, now}, err
+	l, err := build(Options{Client: client, Prefix: "test", Tenant: tenant, Replicas: terms.Replicas, Terms: terms}, script)
+	return &clocked{Lessor: l, now: now}, err
+}
+
+// replication is what INFO says.
+func (c *clocked) replication() string {
+	text := "# Replication\r\nrole:master\r\n"
+	for i, state := range c.copies {
+		text += fmt.Sprintf("slave%d:ip=127.0.0.1,port=%d,%s\r\n", i, 7000+i, state)
+	}
+	if c.history != "" {
+		text += "master_replid:" + c.history + "\r\nmaster_replid2:" + strings.Repeat("0", 40) + "\r\n"
+	}
+	return text
 }
 
 func (c *clocked) Lease(ctx context.Context, ask budget.Ask) (budget.Grant, error) {
 	us := c.now().UnixMicro()
 	l := *c.Lessor
-	l.tail = append(append([]string(nil), l.tail...), strconv.FormatInt(us/1e6, 10), strconv.FormatInt(us%1e6, 10))
+	l.tail = append(append([]string(nil), l.tail...), strconv.FormatInt(us/1e6, 10), strconv.FormatInt(us%1e6, 10), c.replication())
 	return l.Lease(ctx, ask)
 }
 
@@ -58,6 +76,7 @@ func TestTheScriptAndItsDoubleAreTheSame(t *testing.T) {
 		script, err := newClocked(client, strconv.Itoa(run), terms, clock)
 		require.NoError(t, err)
 		double := budgettest.New(terms, clock)
+		double.Serve(0, 0)
 		members := make([]struct{ seq, heard, holding int64 }, 4)
 		plans := []budget.Share{shareOf(100, 45_000, terms.Replicas), shareOf(100, 45_000, terms.Replicas), shareOf(7, 333, terms.Replicas)}
 		small := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 3), rapid.Int64Range(0, 120))
@@ -75,6 +94,27 @@ func TestTheScriptAndItsDoubleAreTheSame(t *testing.T) {
 			}
 			if rapid.IntRange(0, 60).Draw(t, "went back") == 33 {
 				ask.Heard = ask.Seq - 1
+			}
+			if rapid.IntRange(0, 40).Draw(t, "served otherwise") == 33 {
+				history := rapid.SampledFrom([]int64{0, 1, 2, 0x0fedcba98765}).Draw(t, "history")
+				script.history, script.copies = "", nil
+				if history != 0 {
+					script.history = fmt.Sprintf("%012x%028x", history, 77)
+				}
+				good := int64(0)
+				for range rapid.IntRange(0, 3).Draw(t, "copies") {
+					state := rapid.SampledFrom([]string{
+						"state=online,offset=14,lag=0", "state=online,offset=14,lag=3,type=replica", "state=online,offset=1,lag=4", "state=wait_bgsave,offset=0,lag=0",
+					}).Draw(t, "copy")
+					if script.copies = append(script.copies, state); strings.Contains(state, "lag=3") || strings.Contains(state, "14,lag=0") {
+						good++
+					}
+				}
+				double.Serve(history, good)
+			}
+			if rapid.IntRange(0, 3).Draw(t, "knows of a pause") == 3 {
+				ask.Paused = time.Duration(rapid.IntRange(0, 20_000).Draw(t, "paused")) * time.Millisecond
+				ask.Slowed = rapid.Int64Range(0, 50_000).Draw(t, "slowed")
 			}
 			if rapid.IntRange(0, 100).Draw(t, "throttled") == 77 {
 				ask.Throttled = true

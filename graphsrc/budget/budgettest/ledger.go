@@ -29,13 +29,17 @@ type Ledger struct {
 
 	mu      sync.Mutex
 	share   budget.Share // of the last ask
+	history int64        // of the data that are written
+	copies  int64        // that are up to date
 	bucket  *bucket      // nil if there is none, or no more
 	members map[string]*member
+	found   bool // the bucket was there when the last ask came
 }
 
 // bucket and member are as the script's; times are microseconds.
 type bucket struct {
 	now, seen, level, rate, filled, paused, raise, cut int64
+	born, by, copies, whole                            int64
 }
 
 type member struct {
@@ -49,11 +53,20 @@ type member struct {
 
 // New returns a Ledger whose clock is now.
 func New(terms budget.LeaseTerms, now func() time.Time) *Ledger {
-	return &Ledger{terms: terms, now: now, members: make(map[string]*member)}
+	return &Ledger{terms: terms, now: now, history: 1, members: make(map[string]*member)}
 }
 
 // Terms implements budget.Lessor.
 func (l *Ledger) Terms() budget.LeaseTerms { return l.terms }
+
+// Serve says what the server of the bucket writes from now on: a history of data,
+// which every restart and every takeover changes, 0 if it does not tell; and how many
+// others have a copy that is up to date. At first it is history 1 without copies.
+func (l *Ledger) Serve(history, copies int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.history, l.copies = history, copies
+}
 
 // Wipe loses everything, as a Redis without persistence that is restarted.
 func (l *Ledger) Wipe() {
@@ -84,6 +97,24 @@ func (l *Ledger) Save() (restore func()) {
 	}
 }
 
+// Copy returns a second bucket with the present state, as a copy that is made the
+// server of its own has.
+func (l *Ledger) Copy() *Ledger {
+	other := New(l.terms, l.now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bucket != nil {
+		b := *l.bucket
+		other.bucket = &b
+	}
+	for id, m := range l.members {
+		copied := *m
+		other.members[id] = &copied
+	}
+	other.share, other.history, other.copies = l.share, l.history, l.copies
+	return other
+}
+
 // Lease implements budget.Lessor.
 func (l *Ledger) Lease(_ context.Context, ask budget.Ask) (budget.Grant, error) {
 	l.mu.Lock()
@@ -94,7 +125,15 @@ func (l *Ledger) Lease(_ context.Context, ask budget.Ask) (budget.Grant, error) 
 	}
 	l.share = ask.Share
 	b, before := l.advance(ask.Share.Rate)
+	ahead := ask.Heard > 0 && (me == nil || ask.Heard > me.seq)
+	if l.found && (l.moved() || ahead && (me != nil || l.history == 0 || b.copies > 0)) {
+		l.distrust()
+	}
+	l.count(before)
 	s := l.survey(ask, before)
+	if ahead {
+		l.learn(s, ask)
+	}
 	l.pour(s, ask)
 	l.forget(s)
 	if l.members[ask.Member] == nil && !ask.Leave {
@@ -116,14 +155,67 @@ func (l *Ledger) Lease(_ context.Context, ask budget.Ask) (budget.Grant, error) 
 // advance brings the clock to the present.
 func (l *Ledger) advance(rate int64) (b *bucket, before int64) {
 	reading := l.now().UnixMicro()
-	if l.bucket == nil {
-		l.bucket = &bucket{seen: reading, rate: rate, filled: micros(l.terms.Life + l.terms.Grace), cut: -1}
+	if l.found = l.bucket != nil; !l.found {
+		l.bucket = &bucket{
+			seen: reading, rate: rate, filled: micros(l.terms.Life + l.terms.Grace), cut: -1,
+			by: l.history, copies: l.copies,
+		}
 	}
 	b = l.bucket
 	before = b.now
-	b.now += max(min(reading-b.seen, maxGap), 0)
+	b.now += max(min(reading-b.seen, micros(l.terms.Fallback)), 0)
 	b.seen = reading
 	return b, before
+}
+
+// moved reports whether another server serves the data than wrote them.
+func (l *Ledger) moved() bool {
+	return l.history != 0 && l.bucket.by != 0 && l.history != l.bucket.by
+}
+
+// distrust is for data that may be of an earlier time.
+func (l *Ledger) distrust() {
+	b := l.bucket
+	hold := l.terms.Life + l.terms.Grace
+	if b.copies > 0 {
+		hold = l.terms.Fallback
+	}
+	b.level = min(b.level, 0)
+	b.filled = max(b.filled, b.now+micros(hold))
+	b.born = b.now
+	for _, m := range l.members {
+		silent := b.now - micros(l.terms.Detect)
+		m.last, m.sure = min(m.last, silent), min(m.sure, silent)
+	}
+}
+
+// count notes who writes the data, and how many copies there are: while one is
+// missing, the bucket is young.
+func (l *Ledger) count(before int64) {
+	b := l.bucket
+	if l.history != 0 {
+		b.by = l.history
+	}
+	if l.copies >= b.copies || b.now-b.whole >= maxGap {
+		b.copies, b.whole = l.copies, b.now
+	}
+	if l.copies < b.copies || b.copies > 0 && b.now-before >= micros(l.terms.Quiet()) {
+		b.born = b.now
+	}
+}
+
+// learn takes over a pause and a rate that were lost.
+func (l *Ledger) learn(s *survey, ask budget.Ask) {
+	b := l.bucket
+	if ask.Paused > 0 {
+		b.paused = max(b.paused, b.now+micros(ask.Paused))
+		b.filled = max(b.filled, b.paused)
+		b.level = min(b.level, 0)
+	}
+	if ask.Slowed > 0 && ask.Slowed < b.rate {
+		b.rate = max(ask.Slowed, s.floor)
+		b.raise = max(b.paused, b.now) + micros(ask.Share.Window)
+	}
 }
 
 // survey is who there is, and what must be set aside for those cut off.
@@ -152,7 +244,7 @@ func (l *Ledger) survey(ask budget.Ask, before int64) *survey {
 			established++
 		}
 	}
-	if before < micros(l.terms.Forget) {
+	if b.now-b.born < micros(l.terms.Forget) {
 		s.ghosts = int64(l.terms.Replicas)
 	}
 	s.ghosts = min(s.ghosts, max(int64(l.terms.Replicas)-established, 0))
@@ -216,9 +308,6 @@ func (l *Ledger) hear(ask budget.Ask) *member {
 		l.members[ask.Member] = me
 	} else if ask.Heard == me.seq {
 		me.sure = me.last
-	} else if ask.Heard > me.seq { // what was leased since then is unknown
-		l.bucket.level = min(l.bucket.level, 0)
-		l.bucket.filled = now + micros(l.terms.Life+l.terms.Grace)
 	}
 	me.seq, me.last = ask.Seq, now
 	me.capacity, me.rate = ask.Share.Capacity, ask.Share.Rate
@@ -324,6 +413,9 @@ func (l *Ledger) Outstanding() (level float64, leased int64) {
 	defer func() { l.bucket = then }()
 	ask := budget.Ask{Share: l.share}
 	_, before := l.advance(0)
+	if l.moved() {
+		now.level, now.filled = min(now.level, 0), now.now
+	}
 	s := l.survey(ask, before)
 	l.pour(s, ask)
 	now.level = min(now.level, max(s.most-s.out, 0)*token)

@@ -200,6 +200,7 @@ func TestABucketThatWentBackIsEmptiedOnceSomebodyKnowsMore(t *testing.T) {
 	require.EqualValues(t, 80, d.ask("a", want(80)).Tokens)
 	restore()
 	require.True(t, d.ask("a", want(1)).Recalled)
+	require.True(t, d.ask("b", want(90)).Again, "it may have fallen back since what is known of it")
 	d.now = d.now.Add(3 * time.Second)
 	require.Zero(t, d.ask("b", want(90)).Tokens, "all that was leased is void before anything flows")
 	d.now = d.now.Add(500 * time.Millisecond)

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -108,6 +109,20 @@ func (r *rules) checkRedis() {
 func (r *rules) redisWithout(c Redis) {
 	meant := c.Cluster || c.Sentinel != "" || c.Username != "" || c.Password != "" || c.PasswordFile != "" || c.TLS.Enabled
 	r.required("redis.addresses", meant)
+}
+
+// checkFallback warns of a budget that cannot be divided by the replicas: a part of
+// it is a whole number of tokens, and rounded up the parts would be more than it.
+func (r *rules) checkFallback(path string, b Budget) {
+	c, at := r.config.Redis, path+".capacity"
+	if !c.Enabled() || !r.ok("redis.replicas", at) || b.Capacity >= c.Replicas {
+		return
+	}
+	r.warnings = append(r.warnings, Problem{
+		Origin: r.at(at), Key: showKey(at),
+		Message: fmt.Sprintf("is %d, below the %d of redis.replicas (%s): while Redis cannot be reached no replica has a token for itself, and nothing is sent",
+			b.Capacity, c.Replicas, r.at("redis.replicas")),
+	})
 }
 
 func (r *rules) redisPassword(prefix, username string, password Secret, passwordFile string) {

@@ -36,6 +36,23 @@ func TestPasswordsOfRedisAreOfTheFilesOrTheConfiguration(t *testing.T) {
 	require.ErrorContains(t, err, "reading sentinel_password_file: ")
 }
 
+func TestABudgetThatReplicasCannotDivideIsAWarning(t *testing.T) {
+	t.Parallel()
+	for capacity, warned := range map[string]bool{"3": false, "2": true} {
+		loaded, err := Load("", redisEnv("UCWAGATE_REDIS_ADDRESSES=localhost:6379", "UCWAGATE_TENANTS_0_BUDGET_CAPACITY="+capacity))
+		require.NoError(t, err)
+		if !warned {
+			require.Empty(t, loaded.Warnings)
+			continue
+		}
+		require.EqualError(t, loaded.Warnings, `env UCWAGATE_TENANTS_0_BUDGET_CAPACITY: tenants[0].budget.capacity: is 2, below the 3 of redis.replicas (env UCWAGATE_REDIS_REPLICAS): `+
+			`while Redis cannot be reached no replica has a token for itself, and nothing is sent`)
+	}
+	loaded, err := Load("", redisEnv("UCWAGATE_TENANTS_0_BUDGET_CAPACITY=2"))
+	require.NoError(t, err)
+	require.Empty(t, loaded.Warnings, "without Redis it is not divided")
+}
+
 func TestAPasswordOfRedisThatTravelsInClearIsAWarning(t *testing.T) {
 	t.Parallel()
 	for address, warned := range map[string]bool{"127.0.0.1:6379": false, "localhost:6379": false, "redis.example:6379": true} {

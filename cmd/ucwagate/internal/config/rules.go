@@ -161,6 +161,7 @@ func (r *rules) checkTenants() {
 		r.checkCloud(path, t)
 		r.checkCredential(path+".credential", t.Credential)
 		r.checkBudget(path+".budget", t.Budget)
+		r.checkFallback(path+".budget", t.Budget)
 		r.checkNotifications(path+".notifications", t, helpers, hooks)
 	}
 }

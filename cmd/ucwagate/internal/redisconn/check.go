@@ -24,8 +24,8 @@ type Report struct {
 }
 
 // Check connects to what c names and looks whether it is fit: the version, the
-// kind of server, whether keys may be evicted, and whether the user may do what
-// the gateway does. The error is why nothing could be looked at.
+// kind of server, whether keys may be evicted or lost, and whether the user may do
+// what the gateway does. The error is why nothing could be looked at.
 func Check(ctx context.Context, c config.Redis) (Report, error) {
 	o, err := option(c)
 	if err != nil {
@@ -109,7 +109,20 @@ func (r *checker) server(ctx context.Context, address string, node rueidis.Clien
 	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
 		r.warning("%s may throw keys away when its memory is full (maxmemory-policy %s): set it to noeviction", address, policy)
 	}
+	r.lasting(address, info)
 	return nil
+}
+
+// lasting warns of what is lost in a restart or a failover.
+func (r *checker) lasting(address string, info map[string]string) {
+	if info["aof_enabled"] == "0" {
+		r.warning("%s keeps at most a snapshot over a restart (appendonly no): set appendonly yes", address)
+	}
+	copies, _ := strconv.Atoi(info["connected_slaves"])
+	if _, set := info["min_slaves_good_slaves"]; r.cfg.Sentinel != "" && copies > 1 && !set {
+		r.warning("%s goes on taking writes where it is cut off from its %d replicas, and they are lost when another is made the master: "+
+			"set min-replicas-to-write 1 and min-replicas-max-lag 10", address, copies)
+	}
 }
 
 func (r *checker) version(address string, info map[string]string) {
@@ -177,6 +190,9 @@ func (r *checker) permissions(ctx context.Context) {
 		if t.err != nil && !rueidis.IsRedisNil(t.err) {
 			r.problem("the gateway may not %s: %v", t.what, t.err)
 		}
+	}
+	if err := r.client.Do(ctx, b.Eval().Script("return redis.call('INFO', 'replication')").Numkeys(1).Key(key).Build()).Error(); err != nil {
+		r.warning("scripts may not use INFO, so the budget does not notice a failover before somebody misses what was lost in it: %v", err)
 	}
 }
 

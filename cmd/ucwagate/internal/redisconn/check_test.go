@@ -1,6 +1,12 @@
 package redisconn_test
 
 import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,9 +33,53 @@ func requireFit(t *testing.T, c config.Redis) {
 	require.Regexp(t, `^(Redis|Valkey) \d+\.\d+`, report.Server)
 }
 
+func requireWarning(t *testing.T, c config.Redis, want string) {
+	t.Helper()
+	report, err := redisconn.Check(t.Context(), c)
+	require.NoError(t, err)
+	require.Empty(t, report.Problems)
+	require.Equal(t, []string{want}, report.Warnings)
+}
+
+// withoutInfo is the address of a server whose scripts know no INFO.
+func withoutInfo(t *testing.T, address string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", address)
+			if err != nil {
+				_ = near.Close()
+				return
+			}
+			all.Go(func() { _, _ = io.Copy(near, far); _ = near.Close() })
+			all.Go(func() {
+				defer far.Close()
+				for buffer := make([]byte, 1<<16); ; {
+					n, err := near.Read(buffer)
+					if err != nil {
+						return
+					}
+					if _, err := far.Write(bytes.ReplaceAll(buffer[:n], []byte("call('INFO'"), []byte("call('NONE'"))); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	return l.Addr().String()
+}
+
 func TestAFitServerHasNoProblems(t *testing.T) {
 	t.Parallel()
-	s := redistest.Start(t)
+	s := redistest.Start(t, redistest.AOF())
 	requireFit(t, section(s.Addr()))
 	keys, err := s.Client(t).Do(t.Context(), s.Client(t).B().Dbsize().Build()).AsInt64()
 	require.NoError(t, err)
@@ -61,13 +111,26 @@ func TestACheckSaysWhatIsWrongWithAServer(t *testing.T) {
 	})
 	t.Run("evicts", func(t *testing.T) {
 		t.Parallel()
-		s := redistest.Start(t, redistest.Line("maxmemory-policy allkeys-lru"))
+		s := redistest.Start(t, redistest.AOF(), redistest.Line("maxmemory-policy allkeys-lru"))
 		report, err := redisconn.Check(t.Context(), section(s.Addr()))
 		require.NoError(t, err)
 		require.Empty(t, report.Problems)
 		require.Equal(t, []string{
 			s.Addr() + " may throw keys away when its memory is full (maxmemory-policy allkeys-lru): set it to noeviction",
 		}, report.Warnings)
+	})
+	t.Run("forgets", func(t *testing.T) {
+		t.Parallel()
+		requireWarning(t, section(plain.Addr()), plain.Addr()+" keeps at most a snapshot over a restart (appendonly no): set appendonly yes")
+	})
+	t.Run("scripts without INFO", func(t *testing.T) {
+		t.Parallel()
+		s := redistest.Start(t, redistest.AOF())
+		report, err := redisconn.Check(t.Context(), section(withoutInfo(t, s.Addr())))
+		require.NoError(t, err)
+		require.Empty(t, report.Problems)
+		require.Len(t, report.Warnings, 1)
+		require.Contains(t, report.Warnings[0], "scripts may not use INFO, so the budget does not notice a failover")
 	})
 	t.Run("password", func(t *testing.T) {
 		t.Parallel()
@@ -84,7 +147,7 @@ func TestACheckSaysWhatIsWrongWithAServer(t *testing.T) {
 	} {
 		t.Run("user "+rules, func(t *testing.T) {
 			t.Parallel()
-			c := section(redistest.Start(t, redistest.User("gate", "secret", rules)).Addr())
+			c := section(redistest.Start(t, redistest.AOF(), redistest.User("gate", "secret", rules)).Addr())
 			c.Username, c.Password = "gate", "secret"
 			if want == "" {
 				requireFit(t, c)
@@ -100,7 +163,7 @@ func TestACheckSaysWhatIsWrongWithAServer(t *testing.T) {
 
 func TestAClusterIsChecked(t *testing.T) {
 	t.Parallel()
-	cluster := redistest.StartCluster(t)
+	cluster := redistest.StartCluster(t, redistest.AOF())
 	c := section(cluster.Addrs()...)
 	c.Cluster = true
 	requireFit(t, c)
@@ -109,7 +172,7 @@ func TestAClusterIsChecked(t *testing.T) {
 
 func TestSentinelsAreUsedAndChecked(t *testing.T) {
 	t.Parallel()
-	s := redistest.StartSentinel(t)
+	s := redistest.StartSentinel(t, redistest.AOF())
 	c := section(s.Watcher.Addr())
 	c.Sentinel = redistest.MasterName
 	requireFit(t, c)
@@ -128,4 +191,26 @@ func TestSentinelsAreUsedAndChecked(t *testing.T) {
 	requireWorks(t, client)
 	replica := open(t, section(s.Servers[1].Addr()))
 	requireWorks(t, replica)
+}
+
+func TestAMasterThatTakesWritesWithoutItsReplicasIsAWarning(t *testing.T) {
+	t.Parallel()
+	s := redistest.StartSentinel(t, redistest.AOF())
+	third := redistest.Start(t, redistest.Line("replicaof "+strings.Replace(s.Servers[0].Addr(), ":", " ", 1)))
+	admin := s.Servers[0].Client(t)
+	eventually(t, func() error {
+		info, err := admin.Do(t.Context(), admin.B().Info().Section("replication").Build()).ToString()
+		if err == nil && strings.Count(info, "state=online") < 2 {
+			err = errors.New(third.Addr() + " is not there yet")
+		}
+		return err
+	})
+	c := section(s.Watcher.Addr())
+	c.Sentinel = redistest.MasterName
+	report, err := redisconn.Check(t.Context(), c)
+	require.NoError(t, err)
+	require.Len(t, report.Warnings, 1)
+	require.Contains(t, report.Warnings[0], "goes on taking writes where it is cut off from its 2 replicas")
+	require.NoError(t, admin.Do(t.Context(), admin.B().ConfigSet().ParameterValue().ParameterValue("min-replicas-to-write", "1").Build()).Error())
+	requireFit(t, c)
 }

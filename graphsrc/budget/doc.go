@@ -114,15 +114,50 @@
 // # A shared bucket that has lost its data
 //
 // is born empty. Nothing flows for Life + Grace, until all leases that it has
-// forgotten are void, and until Forget all replicas that it has not heard of count
-// as ghosts. A replica that claims tokens it knows nothing of has them recalled.
+// forgotten are void, and while it is young, until Forget, all replicas that it has
+// not heard of count as ghosts. A replica that claims tokens it knows nothing of has
+// them recalled. One that was in touch with it before says with its next ask how
+// long a pause lasts, and what the rate is: both are kept by whoever knows them.
 //
-// Its clock is read as above: set back it adds nothing, and each time it is set
-// ahead it can add one capacity. Where its data go back to an earlier state, as
-// after a failover that lost writes, the first replica that has heard an answer the
-// bucket does not know shows that: it is emptied, and nothing flows for Life +
-// Grace. What was leased in the time that was lost can be leased once more until
-// then: at most one capacity.
+// Data that may have gone back to an earlier state are worth no more: after a
+// failover that lost writes, or a restart with a snapshot of any age, the bucket may
+// know less than all of what is leased, and of who is cut off. So where another
+// server serves the data than wrote them, or the same one after a restart, the first
+// ask of all empties the bucket, nothing flows for Life + Grace, it is young once
+// more, and nobody is believed to be in touch before they are heard of: it is as if
+// all was lost. The potential is then what the replicas hold, which was at most C,
+// and ends before anything flows. Where the server does not say who it is, the first
+// replica shows the same that has heard what the bucket does not know; what was
+// leased in the time that was lost can be leased once more until then, which is at
+// most one capacity.
+//
+// # Two servers at once
+//
+// A server that is cut off from others which have copies of its data may go on
+// serving, while one of those has taken over. Each then counts as ghosts all
+// replicas that it does not hear, known to it or not, as if it was young: the one
+// because it misses a copy, which it notices 5 s after that has become a server of
+// its own, or Quiet later if it stood still meanwhile; the other because its data
+// were another's, and then because it misses that one's copy. A replica is in touch
+// with one of them at a time. So if of N replicas E1 are heard by the one and E2 by
+// the other, each in touch for good,
+//
+//	E1 + E2 + those that are cut off  <=  N
+//
+// and the parts that they pour, and what is left to those cut off, are no more than
+// the plan. A replica that changes from one to the other counts at both, until the
+// first has missed it, Detect later, and what is leased beyond the first one's part
+// has ended, Life + Grace later; so nothing flows at the second for Fallback, which
+// is longer, after it was first asked, and again after somebody has come who has
+// heard what it does not know. When the copy is there again the server stays young
+// until all are forgotten that may have been with the other.
+//
+// # The clock of the shared bucket
+//
+// is read as above: set back it adds nothing, and each time it is set ahead it can
+// add one capacity. It never advances by more than Fallback between two asks:
+// whoever was silent for so long counts as cut off and is leased nothing, so more
+// makes no difference, except that it would forget who may be pouring.
 //
 // Charges for silent repetitions are reported with the next ask; the report is
 // repeated if its answer is lost, so one may be paid twice, never less than once.

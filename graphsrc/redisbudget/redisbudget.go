@@ -15,15 +15,35 @@
 // there is born empty. Being one key, it is lost as a whole or not at all, and lies
 // in one slot of a cluster.
 //
-// # What Redis must do
+// # What holds whatever fails
 //
-// Keep its clock: set back it costs nothing; each time it is set ahead, and each
-// time that a replica of Redis with another clock takes over, it can add one
-// capacity. A failover that loses writes can, besides, hand out once more what was
-// leased in the time that was lost, which is at most a capacity, until the first
-// replica asks that knows of it. Redis must not evict the key,
-// though that is only as bad as losing all data: nothing flows until all leases
-// have ended, and after that only what no replica can be pouring by itself.
+// Sends of all replicas in any T are at most capacity + rate x T, so with a plan that
+// Validate admits never more than the service's limit. Package budget argues it from
+// what a bucket must do; this is how a Redis does it:
+//
+//   - Each ask is one script, so nothing comes between its steps, and all it writes
+//     is lost or kept together.
+//   - The script reads master_replid, which every restart and every failover changes,
+//     and which the data carry. If the two differ, writes may be lost: the bucket is
+//     emptied, and is young. So it does not matter how old a snapshot is, nor how far
+//     behind the replica of Redis was that took over.
+//   - It counts the replicas of Redis that have confirmed what it wrote within three
+//     seconds, and the data carry the most there were. A master that has fewer may be
+//     one of two, and pours only for those that it hears. After a day with fewer it
+//     takes them for removed.
+//   - Losing the key, by an eviction or a restart without data, is a birth.
+//
+// What remains, and can each time add what is said here:
+//
+//   - Redis' clock set ahead: one capacity. Set back it costs nothing; nor does
+//     another node's clock after a failover.
+//   - A Redis that lets scripts use no INFO: one capacity where it loses writes; and
+//     while two masters are alive, all that the second one hands out.
+//   - Two masters alive for more than a day; or of which the second was never seen as
+//     an up-to-date replica of the first, or the first has got another replica in its
+//     place: all that the second hands out beyond ten minutes after it took over.
+//   - More replicas of the gateway at once than Options.Replicas: a share for each, while
+//     they are cut off.
 package redisbudget
 
 import (

@@ -187,7 +187,7 @@ const (
 
 // Notifications says how Graph tells the gateway of changes.
 type Notifications struct {
-	Helpers   []string      `key:"helpers" format:"path" doc:"Files that keep the sign-ins of helper accounts, made by ucwagate helper sign-in. Graph notifies in the name of users only, and of 650 people for each of them. Two gateways must not share an account."`
+	Helpers   []string      `key:"helpers" format:"path" doc:"Files that keep the sign-ins of helper accounts, made by ucwagate helper sign-in. Graph notifies in the name of users only, and of 650 people for each of them. Two gateways must not share an account, but replicas with one Redis have the same files, in a folder that all can write to."`
 	URL       string        `key:"url" format:"hook" doc:"Where Graph reaches this gateway from the internet, by https. Empty: server.public_url with the path /graph/notifications/ and the tenant's name, which is where the gateway expects notifications."`
 	ClientID  string        `key:"client_id" format:"guid" doc:"App registration that the helper accounts sign in to; it must allow public client flows. Empty: that of the credential."`
 	SafetyNet time.Duration `key:"safety_net" min:"1m" max:"1h" doc:"How often people are read whose changes Graph notifies; not below presence.refresh. Their notes and locations, of which Graph does not notify, are as old as that."`

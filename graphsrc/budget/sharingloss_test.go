@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"ucwagate/graphsrc/budget"
 	"ucwagate/graphsrc/budget/budgettest"
@@ -102,4 +103,96 @@ func TestAPauseOutlivesTheDataOfTheBucket(t *testing.T) {
 		}
 		pause(10 * time.Second)
 	})
+}
+
+// split is how one server takes over from another that goes on.
+type split struct {
+	replicas, n      int           // of N
+	seed             uint64        //
+	behind           time.Duration // how old the data are that the second has
+	missed           time.Duration // until the first misses its copy
+	still            time.Duration // how long the first stands still at first
+	changes          []time.Duration
+	cut              []bool // off from both
+	newcomer, moving bool   // a replica that begins at the first, and changes to the second
+	lasts            time.Duration
+}
+
+func drawSplit(t *rapid.T) split {
+	seconds := func(most int, what string) time.Duration {
+		return time.Duration(rapid.IntRange(0, most*1000).Draw(t, what)) * time.Millisecond
+	}
+	s := split{
+		n: rapid.IntRange(2, 6).Draw(t, "N"), seed: rapid.Uint64().Draw(t, "seed"),
+		behind: seconds(3, "behind"), missed: seconds(5, "missed"), still: seconds(2, "still"),
+		newcomer: rapid.Bool().Draw(t, "newcomer"), moving: rapid.Bool().Draw(t, "moving"),
+		lasts: seconds(120, "lasts"),
+	}
+	s.replicas = rapid.IntRange(1, s.n-1).Draw(t, "replicas")
+	for range s.replicas {
+		at := seconds(30, "changes")
+		if rapid.IntRange(0, 2).Draw(t, "stays") == 0 {
+			at = -1
+		}
+		s.changes = append(s.changes, at)
+		s.cut = append(s.cut, rapid.IntRange(0, 4).Draw(t, "cut") == 0)
+	}
+	return s
+}
+
+func (s split) play(w *world) error {
+	first := budgettest.New(w.terms, time.Now)
+	first.Serve(1, 1)
+	w.lessor = first
+	rs := w.busy(s.replicas)
+	second := first.Copy()
+	pause(s.behind)
+	second.Serve(2, 0)
+	all := rs
+	for i, r := range rs {
+		if s.changes[i] >= 0 {
+			w.all.Go(func() { pause(s.changes[i]); r.set(func() { r.moved = second }) })
+		}
+		if s.cut[i] {
+			r.set(func() { r.cut = true })
+		}
+	}
+	w.bucket.shut() // and with it the way to the second: it is only later
+	pause(s.still)
+	w.bucket.lift()
+	w.all.Go(func() { pause(s.missed); first.Serve(1, 0) })
+	if s.newcomer {
+		late := w.newReplica(len(rs))
+		late.work(40, 0, budget.Interactive)
+		all = append(all, late)
+		if s.moving {
+			w.all.Go(func() { pause(10 * time.Second); late.set(func() { late.moved = second }) })
+		}
+	}
+	pause(s.lasts)
+	for _, r := range all {
+		r.set(func() { r.moved, r.cut = second, false })
+	}
+	pause(time.Second)
+	second.Serve(2, 1)
+	pause(time.Minute)
+	w.finish(all...)
+	return w.judge(1)
+}
+
+func TestHoweverOneServerTakesOverFromAnotherThePlanIsKept(t *testing.T) {
+	outer, sends := t, 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawSplit(t)
+		var err error
+		synctest.Test(outer, func(*testing.T) {
+			w := newWorld(budget.DefaultPlan(), hasty(s.n), s.seed)
+			err = s.play(w)
+			sends += len(w.sends)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("%d sends", sends)
 }

@@ -42,6 +42,9 @@
 //   - Two masters alive for more than a day; or of which the second was never seen as
 //     an up-to-date replica of the first, or the first has got another replica in its
 //     place: all that the second hands out beyond ten minutes after it took over.
+//   - A replica of the gateway on a machine that was suspended, and of which neither
+//     clock shows it: what it held, and if it is cut off when it wakes more than ten
+//     minutes later, its share until LeaseTerms.Stop.
 //   - More replicas of the gateway at once than Options.Replicas: a share for each, while
 //     they are cut off.
 package redisbudget

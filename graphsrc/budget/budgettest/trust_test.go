@@ -107,6 +107,24 @@ func TestAServerThatMissesACopyPoursOnlyForThoseItHears(t *testing.T) {
 	require.EqualValues(t, 45_000, d.ask("a", want(0)).Flow, "the copy was taken away for good")
 }
 
+func TestNothingFlowsWhereSomebodyComesFromAnotherServer(t *testing.T) {
+	d := newDesk(t, 3, "a", "b")
+	d.Serve(1, 1)
+	d.alive(time.Second, "a", "b")
+	d.Serve(2, 0)
+	d.alive(12*time.Second, "a")
+	require.Zero(t, d.ask("a", want(1)).Tokens, "the other one may not have missed a yet")
+	d.alive(3*time.Second, "a")
+	require.EqualValues(t, 30, d.ask("a", want(90)).Tokens)
+	d.state["c"] = &budget.Ask{Member: "c", Seq: 7, Heard: 7, Share: d.plan} // it joined at the other one
+	d.ask("c", want(0))
+	d.ask("a", func(a *budget.Ask) { a.Holding = 0 })
+	d.alive(11*time.Second, "a", "c")
+	require.Zero(t, d.ask("a", want(1)).Tokens, "nor c")
+	d.alive(3*time.Second, "a", "c")
+	require.EqualValues(t, 60, d.ask("a", want(90)).Tokens)
+}
+
 func TestAServerThatStoodStillMayHaveBeenReplaced(t *testing.T) {
 	d := newDesk(t, 3, "a", "b")
 	d.Serve(1, 1)

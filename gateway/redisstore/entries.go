@@ -125,6 +125,7 @@ func (s *Store) touch(ctx context.Context, id string, now time.Time, use bool) (
 		if err := s.end(ctx, id, ending{why: gateway.EndedIdle, idle: true}); err != nil {
 			return nil, err
 		}
+		now = s.clock.Now() // at which it was in use: by the time that was given it is idle for ever
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ucwagate/gateway"
+	"ucwagate/gateway/redisstore"
 	"ucwagate/gateway/session"
 	"ucwagate/gateway/storetest"
 	"ucwagate/graphsrc/redistest"
@@ -50,4 +51,28 @@ func TestAnAddressThatCouldNotBeReleasedIsReleasedLater(t *testing.T) {
 	require.Empty(t, heard.events)
 	clk.Advance(time.Minute)
 	require.Equal(t, ana+" false", heard.next(t))
+}
+
+// stepping is a clock that is set back after it was read once.
+type stepping struct {
+	*storetest.Clock
+	ahead atomic.Int64
+}
+
+func (c *stepping) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.ahead.Swap(0))) }
+
+func TestAClockThatIsSetBackWhileAnApplicationIsReadKeepsNobody(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	clk := storetest.NewClock()
+	a, late := openImpatient(t, client, clk), &stepping{Clock: clk}
+	b, err := redisstore.New(redisstore.Options{Client: client, Prefix: "p", Clock: late, Idle: limits.Idle})
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	create(t, a, "1")
+	clk.Advance(limits.Idle - time.Second)
+	late.ahead.Store(int64(2 * time.Second))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err = b.Use(ctx, "1")
+	require.NoError(t, err, "it has a second left")
 }

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
@@ -46,10 +47,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]string, er
 			return nil, err
 		}
 	}
-	candidates, err := s.dueBy(ctx, now, limit)
-	if err != nil || len(candidates) == 0 {
-		return nil, err
-	}
+	candidates, failed := s.dueBy(ctx, now, limit)
 	var byShard [shards][]string
 	for _, c := range candidates {
 		shard := shardOf(c.id)
@@ -63,26 +61,26 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]string, er
 			})
 		}
 	}
-	replies, err := s.runAll(ctx, "taking what is due", calls)
-	if err != nil {
-		return nil, err
-	}
 	mine := make(map[string]bool)
-	for i := range replies {
-		for _, id := range texts(replies, i) {
+	err := s.runEach(ctx, "taking what is due", calls, func(_ int, m message) {
+		ids, _ := m.AsStrSlice()
+		for _, id := range ids {
 			mine[id] = true
 			if e := s.entries.get(id); e != nil {
 				e.taken.Store(true)
 			}
 		}
-	}
+	})
 	var ids []string
 	for _, c := range candidates {
 		if mine[c.id] {
 			ids = append(ids, c.id)
 		}
 	}
-	return ids, nil
+	if len(ids) > 0 {
+		return ids, nil // these are taken; what fails fails again when nothing else is due
+	}
+	return nil, errors.Join(failed, err)
 }
 
 type candidate struct {
@@ -90,28 +88,24 @@ type candidate struct {
 	at float64
 }
 
-// dueBy returns who has something to do, soonest first.
+// dueBy returns who has something to do, soonest first, also if not all answer.
 func (s *Store) dueBy(ctx context.Context, now time.Time, limit int) ([]candidate, error) {
 	commands := make([]command, shards)
 	for i := range commands {
 		commands[i] = s.client.B().Zrange().Key(s.key(i, "due")).Min("-inf").Max(micros(now)).Byscore().Limit(0, int64(limit)).Withscores().Build()
 	}
-	replies, err := s.askAll(ctx, "reading what is due", commands)
-	if err != nil {
-		return nil, err
-	}
 	var all []candidate
-	for _, m := range replies {
+	err := s.askEach(ctx, "reading what is due", commands, func(_ int, m message) {
 		scores, err := m.AsZScores()
 		if err != nil {
-			continue // nothing is
+			return // nothing is
 		}
 		for _, z := range scores {
 			all = append(all, candidate{z.Member, z.Score})
 		}
-	}
+	})
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) })
-	return all[:min(len(all), limit)], nil
+	return all[:min(len(all), limit)], err
 }
 
 // Claim implements gateway.Store.

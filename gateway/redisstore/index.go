@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -21,14 +22,32 @@ type index struct {
 // that is left out is a change that was missed.
 type view struct {
 	mu    sync.Mutex
-	seq   int64 // of the last change taken in; 0: nothing is known
-	heard int64 // the largest that was heard of
-	stale bool  // it has to be compared
+	seq   int64  // of the last change taken in; 0: nothing is known
+	heard int64  // the largest that was heard of
+	round uint64 // counts the times when numbers began anew: what was asked before says nothing
+	stale bool   // it has to be compared
 	names map[string]struct{}
+
+	whole  string // how it was found to lack nothing, as Redis knows; empty: it may lack something
+	lost   bool   // it lacks something, though Redis does not know
+	broken bool   // one of both, as far as Redis was asked
+}
+
+// reading is the whole of a shard as Redis gave it.
+type reading struct {
+	seq   int64
+	names []string
+	whole string
+
+	known int64  // the largest number that was known when Redis was asked
+	round uint64 // of the view then
 }
 
 // forever is a version that no later one follows.
 const forever = int64(1) << 52
+
+// indexes are both of them.
+func (s *Store) indexes() [2]*index { return [2]*index{s.watched, s.present} }
 
 func newIndex(kind string) *index {
 	x := &index{kind: kind, ask: make(chan struct{}, 1)}
@@ -44,10 +63,16 @@ func (x *index) restart() {
 	for i := range x.shards {
 		v := &x.shards[i]
 		v.mu.Lock()
-		v.seq, v.heard, v.stale = 0, 0, true
+		v.begin(0)
 		v.mu.Unlock()
 	}
 	x.rouse()
+}
+
+// begin forgets the numbers; heard is the first of the new ones, if any.
+func (v *view) begin(heard int64) {
+	v.seq, v.heard, v.stale = 0, heard, true
+	v.round++
 }
 
 func (x *index) rouse() {
@@ -57,22 +82,32 @@ func (x *index) rouse() {
 	}
 }
 
-// heard takes in changes whose numbers begin with first.
-func (x *index) heard(shard, first string, changes []string) {
+// heard takes in changes whose numbers begin with first. It returns whether any
+// were missed that must have been said before, and with them perhaps more. A
+// number that is heard twice was lost by Redis in between.
+func (x *index) heard(shard, first string, changes []string) (missed bool) {
 	n, err := strconv.Atoi(shard)
 	seq, failed := strconv.ParseInt(first, 10, 64)
 	if err != nil || failed != nil || n < 0 || n >= shards {
-		return
+		return false
 	}
 	v := &x.shards[n]
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	last := seq + int64(len(changes)) - 1
-	v.heard = max(v.heard, last)
+	switch {
+	case seq <= v.heard:
+		v.begin(last)
+		x.rouse()
+		return false
+	case v.heard != 0:
+		missed = seq > v.heard+1
+	}
+	v.heard = last
 	if v.seq == 0 || seq > v.seq+1 {
 		v.stale = true
 		x.rouse()
-		return
+		return missed
 	}
 	for i, c := range changes {
 		if seq+int64(i) <= v.seq || c == "" {
@@ -81,6 +116,7 @@ func (x *index) heard(shard, first string, changes []string) {
 		x.set(v, c[1:], c[0] == '+')
 	}
 	v.seq = max(v.seq, last)
+	return missed
 }
 
 // set tells the hook of what is new. The caller holds the lock, so that the
@@ -99,27 +135,36 @@ func (x *index) set(v *view, name string, some bool) {
 	}
 }
 
-// compare takes in the whole of a shard as it was at seq. before is the largest
-// number that had been heard when it was asked for: what was heard since may be
-// missing. If before is larger than seq the data was lost, and numbers begin anew.
-func (x *index) compare(shard int, seq int64, names []string, before int64) {
+// compare takes in the whole of a shard. What was heard since Redis was asked may
+// be missing. A number that was known before and is larger than that of the
+// reading was lost, and numbers go on from there. While the shard is broken what
+// it lacks may still be watched.
+func (x *index) compare(shard int, r reading) {
 	v := &x.shards[shard]
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if seq != 0 && seq < v.seq {
+	if r.round != v.round {
+		return // it has been asked to read it again
+	}
+	if r.seq != 0 && r.seq < v.seq && v.seq > r.known {
 		return // changes that came later were heard before
 	}
-	there := make(map[string]struct{}, len(names))
-	for _, name := range names {
+	v.lost = r.whole == v.whole && (v.lost || r.seq < r.known)
+	v.whole, v.broken = r.whole, r.whole == "" || v.lost
+	there := make(map[string]struct{}, len(r.names))
+	for _, name := range r.names {
 		there[name] = struct{}{}
 		x.set(v, name, true)
 	}
 	for name := range v.names {
-		if _, ok := there[name]; !ok {
+		if _, ok := there[name]; !ok && !v.broken {
 			x.set(v, name, false)
 		}
 	}
-	v.seq, v.stale = seq, v.heard > max(seq, before)
+	if r.seq < r.known && v.heard <= r.known {
+		v.heard = r.seq
+	}
+	v.seq, v.stale = r.seq, v.heard > max(r.seq, r.known)
 	if v.stale {
 		x.rouse()
 	}
@@ -127,6 +172,7 @@ func (x *index) compare(shard int, seq int64, names []string, before int64) {
 
 // compareWhenAsked compares what had gaps, until the store is closed.
 func (s *Store) compareWhenAsked() {
+	pause := firstPause
 	for {
 		var x *index
 		select {
@@ -139,36 +185,45 @@ func (s *Store) compareWhenAsked() {
 		}
 		if err := s.compare(s.ctx, x, false); err != nil && s.ctx.Err() == nil {
 			s.log.WarnContext(s.ctx, "who is watched could not be read; it is read again soon", "error", err)
-			s.later(firstPause, x.rouse)
+			s.later(pause, x.rouse)
+			pause = min(2*pause, lastPause)
+			continue
 		}
+		pause = firstPause
 	}
 }
 
-// compare reads the shards that are stale, or all.
+// compare reads the shards that are stale, or all, and lets those that are broken
+// be mended.
 func (s *Store) compare(ctx context.Context, x *index, all bool) error {
 	x.comparing.Lock()
 	defer x.comparing.Unlock()
 	var wanted []int
-	var before []int64
+	var readings []reading
 	var calls []call
 	for i := range x.shards {
 		v := &x.shards[i]
 		v.mu.Lock()
 		if all || v.stale {
-			wanted, before = append(wanted, i), append(before, v.heard)
-			calls = append(calls, call{script: membersScript, keys: []string{s.key(i, x.kind), s.key(i, x.kind+"seq")}})
+			wanted, readings = append(wanted, i), append(readings, reading{known: max(v.seq, v.heard), round: v.round})
+			calls = append(calls, call{script: membersScript, keys: s.shardKeys(x, i)})
 		}
 		v.mu.Unlock()
 	}
-	replies, err := s.runAll(ctx, "reading who is watched", calls)
-	if err != nil {
-		return err
+	err := s.runEach(ctx, "reading who is watched", calls, func(i int, m message) {
+		reply, r := list(m), readings[i]
+		r.seq, r.names, r.whole = number(reply, 0), texts(reply, 1), text(reply, 2)
+		x.compare(wanted[i], r)
+	})
+	if len(x.broken()) > 0 {
+		s.rouseMending()
 	}
-	for i, m := range replies {
-		reply := list(m)
-		x.compare(wanted[i], number(reply, 0), texts(reply, 1), before[i])
-	}
-	return nil
+	return err
+}
+
+// shardKeys are what a shard of an index keeps but once.
+func (s *Store) shardKeys(x *index, shard int) []string {
+	return []string{s.key(shard, x.kind), s.key(shard, x.kind+"seq"), s.key(shard, x.kind+"whole")}
 }
 
 // enter notes that an application watches names from version on.
@@ -211,24 +266,45 @@ func (o *owed) add(l leaving) {
 	}
 }
 
-// leaveOwed tells Redis of them.
-func (s *Store) leaveOwed(ctx context.Context) error {
+// leaveOwed tells Redis of them. What fails stays owed.
+func (s *Store) leaveOwed(ctx context.Context) (failed error) {
 	s.owed.mu.Lock()
 	list := s.owed.list
 	s.owed.list = nil
 	s.owed.mu.Unlock()
-	for i, l := range list {
-		if err := s.leave(ctx, l.index, l.id, l.version, l.names); err != nil {
-			for _, rest := range list[i+1:] {
-				s.owed.add(rest)
+	for part := range slices.Chunk(list, together) {
+		var calls []call
+		var of []int
+		for i, l := range part {
+			for _, c := range s.notes(leaveScript, l.index, l.id, l.version, l.names) {
+				calls, of = append(calls, c), append(of, i)
 			}
-			return err
+		}
+		answers := make([]int, len(part))
+		err := s.runEach(ctx, "noting who is not watched any more", calls, func(i int, _ message) { answers[of[i]]++ })
+		if err == nil {
+			continue
+		}
+		failed = err
+		for i := range of {
+			answers[of[i]]--
+		}
+		for i, n := range answers {
+			if n < 0 {
+				s.owed.add(part[i])
+			}
 		}
 	}
-	return nil
+	return failed
 }
 
 func (s *Store) note(ctx context.Context, doing string, script script, x *index, id string, version int64, names []string) error {
+	_, err := s.runAll(ctx, doing, s.notes(script, x, id, version, names))
+	return err
+}
+
+// notes are the runs of a script that enters names for an application, or ends that.
+func (s *Store) notes(script script, x *index, id string, version int64, names []string) []call {
 	byShard := make(map[int][]string)
 	for _, name := range names {
 		shard := shardOf(name)
@@ -240,9 +316,13 @@ func (s *Store) note(ctx context.Context, doing string, script script, x *index,
 		for _, name := range names {
 			keys = append(keys, s.keyOf(x.kind, name))
 		}
-		args := []string{id, strconv.FormatInt(version, 10), millis(s.life), s.interest, x.kind + " " + strconv.Itoa(shard)}
-		calls = append(calls, call{script: script, keys: keys, args: append(args, names...)})
+		args := append(s.noteArgs(x, shard, id, strconv.FormatInt(version, 10)), names...)
+		calls = append(calls, call{script: script, keys: keys, args: args})
 	}
-	_, err := s.runAll(ctx, doing, calls)
-	return err
+	return calls
+}
+
+// noteArgs are what the scripts that change an index begin with.
+func (s *Store) noteArgs(x *index, shard int, id, version string) []string {
+	return []string{id, version, millis(s.life), s.interest, x.kind + " " + strconv.Itoa(shard)}
 }

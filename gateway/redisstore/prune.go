@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -19,11 +20,11 @@ func (s *Store) extend(ctx context.Context, now time.Time) error {
 	}
 	var keys []string
 	for shard := range shards {
-		for _, kind := range []string{"due", "idle", "subs", "w", "wseq", "o", "oseq"} {
+		for _, kind := range []string{"due", "idle", "subs", "w", "wseq", "wwhole", "o", "oseq", "owhole"} {
 			keys = append(keys, s.key(shard, kind))
 		}
 	}
-	for _, x := range []*index{s.watched, s.present} {
+	for _, x := range s.indexes() {
 		for _, name := range x.sample(math.MaxInt) {
 			keys = append(keys, s.keyOf(x.kind, name))
 		}
@@ -31,28 +32,29 @@ func (s *Store) extend(ctx context.Context, now time.Time) error {
 	for _, e := range s.entries.all() {
 		keys = append(keys, s.keyOf("own", e.app.Owner))
 	}
+	var failed error
 	for part := range slices.Chunk(keys, atOnce) {
 		commands := make([]command, len(part))
 		for i, key := range part {
 			commands[i] = s.client.B().Pexpire().Key(key).Milliseconds(s.life.Milliseconds()).Build()
 		}
-		if _, err := s.askAll(ctx, "extending the life of keys", commands); err != nil {
-			return err
+		if err := s.askEach(ctx, "extending the life of keys", commands, func(int, message) {}); err != nil {
+			failed = err
 		}
 	}
-	s.extended = now
-	return nil
+	if failed == nil {
+		s.extended = now
+	}
+	return failed
 }
 
 // prune looks after a few names of each index, drawn at random: it drops
 // applications that have ended without leaving.
-func (s *Store) prune(ctx context.Context) error {
-	for _, x := range []*index{s.watched, s.present} {
-		if err := s.pruneIndex(ctx, x); err != nil {
-			return err
-		}
+func (s *Store) prune(ctx context.Context) (failed error) {
+	for _, x := range s.indexes() {
+		failed = errors.Join(failed, s.pruneIndex(ctx, x))
 	}
-	return nil
+	return failed
 }
 
 func (s *Store) pruneIndex(ctx context.Context, x *index) error {
@@ -61,38 +63,32 @@ func (s *Store) pruneIndex(ctx context.Context, x *index) error {
 	for _, name := range names {
 		commands = append(commands, s.client.B().Hkeys().Key(s.keyOf(x.kind, name)).Build())
 	}
-	replies, err := s.askAll(ctx, "looking after an index", commands)
-	if err != nil {
-		return err
-	}
 	var ids, of []string
-	commands = commands[:0]
-	for i, name := range names {
-		watchers := texts(replies, i)
+	var exist []command
+	failed := s.askEach(ctx, "looking after an index", commands, func(i int, m message) {
+		name := names[i]
+		watchers, _ := m.AsStrSlice()
 		if len(watchers) == 0 { // nobody is left, but nobody has said so
 			ids, of = append(ids, ""), append(of, name)
-			commands = append(commands, s.client.B().Exists().Key(s.keyOf(x.kind, name)).Build())
+			exist = append(exist, s.client.B().Exists().Key(s.keyOf(x.kind, name)).Build())
 		}
 		for _, id := range watchers {
 			ids, of = append(ids, id), append(of, name)
-			commands = append(commands, s.client.B().Exists().Key(s.keyOf("app", id)).Build())
+			exist = append(exist, s.client.B().Exists().Key(s.keyOf("app", id)).Build())
 		}
-	}
-	for len(commands) > 0 {
-		n := min(len(commands), atOnce)
-		if replies, err = s.askAll(ctx, "looking after an index", commands[:n]); err != nil {
-			return err
-		}
-		for i := range replies {
-			if number(replies, i) == 0 {
-				if err := s.leave(ctx, x, ids[i], forever, []string{of[i]}); err != nil {
-					return err
-				}
+	})
+	for len(exist) > 0 {
+		n := min(len(exist), atOnce)
+		var calls []call
+		err := s.askEach(ctx, "looking after an index", exist[:n], func(i int, m message) {
+			if there, _ := m.AsInt64(); there == 0 {
+				calls = append(calls, s.notes(leaveScript, x, ids[i], forever, of[i:i+1])...)
 			}
-		}
-		commands, ids, of = commands[n:], ids[n:], of[n:]
+		})
+		failed = errors.Join(failed, err, s.runEach(ctx, "looking after an index", calls, func(int, message) {}))
+		exist, ids, of = exist[n:], ids[n:], of[n:]
 	}
-	return nil
+	return failed
 }
 
 // sample returns at most n names of each shard. The order of a map is as good as

@@ -80,6 +80,11 @@ func (s *Store) push(address string, events []*session.Event, ids []string) ([]c
 		entry, address, ms, seq, micros(now), since[session.High], since[session.Medium], since[session.Low],
 		strconv.Itoa(s.fold), strconv.Itoa(s.most), overflow, millis(s.life), s.replica, s.wakes,
 	}
+	return s.pushCalls(fixed, ids), nil
+}
+
+// pushCalls run pushScript, whose arguments begin with fixed, for applications.
+func (s *Store) pushCalls(fixed [beforeIDs]string, ids []string) []call {
 	var byShard [shards]*call
 	var calls []call
 	for _, id := range ids {
@@ -100,7 +105,7 @@ func (s *Store) push(address string, events []*session.Event, ids []string) ([]c
 			calls = append(calls, *c)
 		}
 	}
-	return calls, nil
+	return calls
 }
 
 // prepare returns the entry for events, since when those of each class are

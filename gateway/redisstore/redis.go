@@ -112,6 +112,16 @@ func (s *Store) askAll(ctx context.Context, doing string, commands []command) ([
 	return messages(ctx, doing, s.client.DoMulti(ctx, commands...))
 }
 
+// askEach sends commands in one trip and hands over what is answered, as runEach.
+func (s *Store) askEach(ctx context.Context, doing string, commands []command, take func(int, message)) error {
+	if len(commands) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return each(ctx, doing, s.client.DoMulti(ctx, commands...), take)
+}
+
 func each(ctx context.Context, doing string, results []rueidis.RedisResult, take func(int, message)) (failed error) {
 	for i, r := range results {
 		m, err := r.ToMessage()

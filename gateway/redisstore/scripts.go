@@ -317,11 +317,6 @@ announce(lines)
 return 1
 `)
 
-// membersScript reads the whole of a set with the number of its last change.
-//
-// KEYS set seq
-var membersScript = newScript(`return {redis.call('GET', KEYS[2]) or '0', redis.call('SMEMBERS', KEYS[1])}`)
-
 // admitScript puts an application on its owner's list. One of the same endpoint
 // that is like it stays instead; one that is not like it goes, and so do the
 // oldest beyond the limit.

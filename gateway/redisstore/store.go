@@ -72,6 +72,8 @@ type Store struct {
 	watched *index // of addresses
 	present *index // of owners
 	owed    owed
+	mending chan struct{}       // receives when a shard of an index is broken
+	anew    map[string]struct{} // applications that are to look anew; the work of mendWhenAsked
 	seen    dueClock
 
 	mu       sync.Mutex
@@ -81,7 +83,8 @@ type Store struct {
 	stop     context.CancelFunc
 	work     sync.WaitGroup
 	sweeping sync.Mutex
-	extended time.Time // when the life of keys was extended last; sweeping
+	extended time.Time         // when the life of keys was extended last; sweeping
+	reached  [shards]time.Time // since when each sweep has reached a shard; sweeping
 }
 
 var _ gateway.Store = (*Store)(nil)
@@ -111,6 +114,7 @@ func New(o Options) (*Store, error) {
 	s.entries.byID = make(map[string]*entry)
 	s.places.byID, s.places.doubted = make(map[string][]*parked), make(map[string]struct{})
 	s.watched, s.present = newIndex("w"), newIndex("o")
+	s.mending, s.anew = make(chan struct{}, 1), make(map[string]struct{})
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -157,6 +161,7 @@ func (s *Store) Open(h gateway.Hooks) {
 	}
 	s.work.Go(s.listen)
 	s.work.Go(s.compareWhenAsked)
+	s.work.Go(s.mendWhenAsked)
 	s.timer = s.clock.AfterFunc(s.every, s.sweep)
 }
 

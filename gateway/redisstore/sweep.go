@@ -1,8 +1,10 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"ucwagate/gateway"
@@ -35,23 +37,15 @@ func (s *Store) sweep() {
 	}
 }
 
+// tidy does all of it, whatever fails: of a cluster one member may be away for long.
 func (s *Store) tidy(ctx context.Context, now time.Time) error {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	s.shed(now)
-	if err := s.noteUse(ctx, now); err != nil {
-		return err
-	}
-	if err := s.leaveOwed(ctx); err != nil {
-		return err
-	}
-	if err := s.endIdle(ctx, now); err != nil {
-		return err
-	}
-	if err := errors.Join(s.compare(ctx, s.watched, true), s.compare(ctx, s.present, true)); err != nil {
-		return err
-	}
-	return errors.Join(s.prune(ctx), s.extend(ctx, now))
+	return errors.Join(
+		s.noteUse(ctx, now), s.leaveOwed(ctx), s.endIdle(ctx, now),
+		s.compare(ctx, s.watched, true), s.compare(ctx, s.present, true), s.prune(ctx), s.extend(ctx, now),
+	)
 }
 
 // noteUse tells Redis which applications were used here, or have a P-GET, since
@@ -69,14 +63,16 @@ func (s *Store) noteUse(ctx context.Context, now time.Time) error {
 			ids = append(ids, e.id)
 		}
 	}
-	for len(ids) > 0 {
-		n := min(len(ids), atOnce)
-		if err := s.noteSome(ctx, ids[:n], now); err != nil {
-			return err
+	// Those of one shard are asked for together, so that a member of a cluster that
+	// does not answer holds up few of the trips.
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(shardOf(a), shardOf(b)) })
+	var failed error
+	for part := range slices.Chunk(ids, atOnce) {
+		if err := s.noteSome(ctx, part, now); err != nil {
+			failed = err
 		}
-		ids = ids[n:]
 	}
-	return nil
+	return failed
 }
 
 func (s *Store) noteSome(ctx context.Context, ids []string, now time.Time) error {
@@ -85,11 +81,7 @@ func (s *Store) noteSome(ctx context.Context, ids []string, now time.Time) error
 	for i, id := range ids {
 		calls[i] = s.touchCall(id, now, false)
 	}
-	replies, err := s.runAll(ctx, "noting which applications were used", calls)
-	if err != nil {
-		return err
-	}
-	for i, m := range replies {
+	return s.runEach(ctx, "noting which applications were used", calls, func(i int, m message) {
 		reply := list(m)
 		switch number(reply, 0) {
 		case gone:
@@ -99,8 +91,7 @@ func (s *Store) noteSome(ctx context.Context, ids []string, now time.Time) error
 				s.touched(e, reply, calls[i], mark, now)
 			}
 		}
-	}
-	return nil
+	})
 }
 
 // shed forgets what was not used for long.
@@ -128,23 +119,35 @@ func (s *Store) shed(now time.Time) {
 	}
 }
 
-// endIdle ends the applications that nobody has used for as long as Idle.
+// endIdle ends the applications that nobody has used for as long as Idle. What
+// was used while a shard could not be reached is noted by the others' sweeps
+// first, so it leaves the shard to them for two.
 func (s *Store) endIdle(ctx context.Context, now time.Time) error {
 	commands := make([]command, shards)
 	for i := range commands {
 		commands[i] = s.client.B().Zrange().Key(s.key(i, "idle")).Min("-inf").Max(micros(now.Add(-s.idle))).Byscore().Limit(0, atOnce).Build()
 	}
-	replies, err := s.askAll(ctx, "reading which applications are idle", commands)
-	if err != nil {
-		return err
-	}
-	for i := range replies {
-		for _, id := range texts(replies, i) {
-			var ended *gateway.EndedError
-			if err := s.end(ctx, id, ending{why: gateway.EndedIdle, idle: true}); err != nil && !errors.As(err, &ended) {
-				return err
-			}
+	var answers [shards]bool
+	var idle []string
+	failed := s.askEach(ctx, "reading which applications are idle", commands, func(i int, m message) {
+		answers[i] = true
+		if since := s.reached[i]; !since.IsZero() && now.Sub(since) >= 2*s.every {
+			ids, _ := m.AsStrSlice()
+			idle = append(idle, ids...)
+		}
+	})
+	for i, ok := range answers {
+		if since := &s.reached[i]; !ok {
+			*since = time.Time{}
+		} else if since.IsZero() || now.Before(*since) {
+			*since = now
 		}
 	}
-	return nil
+	for _, id := range idle {
+		var ended *gateway.EndedError
+		if err := s.end(ctx, id, ending{why: gateway.EndedIdle, idle: true}); err != nil && !errors.As(err, &ended) {
+			return err // the next sweep asks again, and knows who answers
+		}
+	}
+	return failed
 }

@@ -1,0 +1,357 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ucwagate/gateway/session"
+)
+
+// The members of a cluster lose data one by one: applications stay whose entries
+// in the indexes are gone with another member. So each shard of an index says of
+// which server it was found whole. If that is missing or another server answers,
+// which may lack the last changes of the one before, some replica enters again
+// what all sessions watch, and lets those that were missing look anew.
+//
+// A session may leave an address between being read and being entered. That is
+// too much in the index, never too little, and goes with the application.
+
+const (
+	// mendClaim is the claim of the replica that mends.
+	mendClaim = "mend the indexes"
+	// mendFor is how long it may take at least, mendEach for each application
+	// besides. If the replica is lost another begins after that.
+	mendFor  = time.Minute
+	mendEach = 5 * time.Millisecond
+	// mendPause keeps Redis free for others, and those who look anew apart. It
+	// follows the applications that are read at once, in real time.
+	mendPause = 100 * time.Millisecond
+)
+
+// source names what a server holds: another one that takes its place, and itself
+// after a restart, have another name. A user who may not ask gets none, and
+// learns of lost data only by what is missing.
+const source = `
+local function source()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+end
+local function whole()
+  local found = redis.call('GET', KEYS[3])
+  if found and string.match(found, '^(%S*) ') == source() and redis.call('EXISTS', KEYS[2]) == 1 then return found end
+  return ''
+end
+`
+
+// membersScript reads the whole of a shard of an index: the number of the last
+// change, the names, and how it was found whole or nothing.
+//
+// KEYS set seq whole
+var membersScript = newScript(source + `
+return {redis.call('GET', KEYS[2]) or '0', redis.call('SMEMBERS', KEYS[1]), whole()}
+`)
+
+// brokenScript asks of a shard which server has it and how it was found whole.
+//
+// KEYS set seq whole
+var brokenScript = newScript(source + `return {source(), whole()}`)
+
+// wholeScript notes that a shard lacks nothing, if it is on the same server yet.
+//
+// KEYS set seq whole; ARGV source name life
+var wholeScript = newScript(source + `
+if source() ~= ARGV[1] then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  local t = redis.call('TIME')
+  redis.call('SET', KEYS[2], string.format('%.0f', tonumber(t[1]) * 1000000 + tonumber(t[2])), 'PX', ARGV[3])
+end
+redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
+return 1
+`)
+
+// mendScript enters applications again.
+//
+// KEYS set seq index...; ARGV - - life channel head, then of each index id version name
+// Returns the ids that were missing.
+var mendScript = newScript(announce + `
+local lines, missing = {}, {}
+for i = 3, #KEYS do
+  local id, version, name = ARGV[3*i-3], ARGV[3*i-2], ARGV[3*i-1]
+  local was = redis.call('HGET', KEYS[i], id)
+  if not was then missing[#missing+1] = id end
+  if not was or tonumber(was) < tonumber(version) then redis.call('HSET', KEYS[i], id, version) end
+  redis.call('PEXPIRE', KEYS[i], ARGV[3])
+  if redis.call('SADD', KEYS[1], name) == 1 then lines[#lines+1] = '+' .. name end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+announce(lines)
+return missing
+`)
+
+func (s *Store) rouseMending() {
+	select {
+	case s.mending <- struct{}{}:
+	default:
+	}
+}
+
+// mendWhenAsked mends broken shards, until the store is closed. It waits until
+// whoever entered an address before the loss has kept the session, or has given up.
+func (s *Store) mendWhenAsked() {
+	for {
+		select {
+		case <-s.mending:
+		case <-s.ctx.Done():
+			return
+		}
+		if s.pause(2*s.timeout) != nil {
+			return
+		}
+		if err := s.mend(s.ctx); err != nil && s.ctx.Err() == nil {
+			s.log.WarnContext(s.ctx, "who is watched could not be made whole; it is tried again soon", "error", err)
+		}
+		for _, x := range s.indexes() {
+			x.recheck()
+		}
+	}
+}
+
+// pause waits in real time, unless the store is closed.
+func (s *Store) pause(d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
+// broken are the shards that may lack something.
+func (x *index) broken() (list []int) {
+	for i := range x.shards {
+		v := &x.shards[i]
+		v.mu.Lock()
+		if v.broken {
+			list = append(list, i)
+		}
+		v.mu.Unlock()
+	}
+	return list
+}
+
+// recheck lets the broken shards be compared again.
+func (x *index) recheck() {
+	for _, i := range x.broken() {
+		v := &x.shards[i]
+		v.mu.Lock()
+		v.stale = true
+		v.mu.Unlock()
+		x.rouse()
+	}
+}
+
+// place is a shard of an index, wound one that may lack something, on a server.
+type (
+	place struct {
+		index *index
+		shard int
+	}
+	wound struct {
+		place
+		source string
+	}
+)
+
+// mend makes broken shards whole, unless another replica is at it. If it fails
+// halfway the claim stays, so that it is not begun again at once.
+func (s *Store) mend(ctx context.Context) error {
+	if err := s.lookAnew(ctx); err != nil {
+		return err
+	}
+	n, _, err := s.Count(ctx)
+	if err != nil {
+		return err
+	}
+	_, taken, err := s.Claim(ctx, mendClaim, mendFor+time.Duration(n)*mendEach)
+	if err != nil || !taken {
+		return err
+	}
+	wounds, err := s.wounds(ctx)
+	if err != nil {
+		return err
+	}
+	if len(wounds) > 0 {
+		s.log.InfoContext(ctx, "who is watched is made whole", "shards", len(wounds), "applications", n)
+		if err := s.heal(ctx, wounds); err != nil {
+			return err
+		}
+	}
+	return s.Release(ctx, mendClaim)
+}
+
+// wounds asks Redis which shards are still broken: another replica may have
+// mended them.
+func (s *Store) wounds(ctx context.Context) (found []wound, err error) {
+	var calls []call
+	var asked []place
+	for _, x := range s.indexes() {
+		for _, shard := range x.broken() {
+			asked = append(asked, place{x, shard})
+			calls = append(calls, call{script: brokenScript, keys: s.shardKeys(x, shard)})
+		}
+	}
+	replies, err := s.runAll(ctx, "reading whether it is known who is watched", calls)
+	for i, m := range replies {
+		reply := list(m)
+		v := &asked[i].index.shards[asked[i].shard]
+		v.mu.Lock()
+		if whole := text(reply, 1); whole == "" || v.lost && whole == v.whole {
+			found = append(found, wound{asked[i], text(reply, 0)})
+		}
+		v.mu.Unlock()
+	}
+	return found, err
+}
+
+// heal enters what all applications watch into the shards that are broken.
+func (s *Store) heal(ctx context.Context, wounds []wound) error {
+	commands := make([]command, shards)
+	for i := range commands {
+		commands[i] = s.client.B().Zrange().Key(s.key(i, "idle")).Min("0").Max("-1").Build()
+	}
+	replies, err := s.askAll(ctx, "reading which applications there are", commands)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for i := range replies {
+		ids = append(ids, texts(replies, i)...)
+	}
+	for part := range slices.Chunk(ids, together) {
+		if err := s.healSome(ctx, wounds, part); err != nil {
+			return err
+		}
+		if err := s.pause(mendPause); err != nil {
+			return err
+		}
+	}
+	calls := make([]call, len(wounds))
+	for i, w := range wounds {
+		calls[i] = call{
+			script: wholeScript, keys: s.shardKeys(w.index, w.shard),
+			args: []string{w.source, s.replica + "-" + micros(s.clock.Now()), millis(s.life)},
+		}
+	}
+	_, err = s.runAll(ctx, "noting that it is known who is watched", calls)
+	return err
+}
+
+// stake is what an application has in an index.
+type stake struct{ id, version, name string }
+
+// healSome does so for some applications. Of what was said of an address before
+// one was entered again it has heard nothing, so it is to look anew.
+func (s *Store) healSome(ctx context.Context, wounds []wound, ids []string) error {
+	stakes, err := s.stakes(ctx, wounds, ids)
+	if err != nil {
+		return err
+	}
+	var calls []call
+	var of []place
+	for p, all := range stakes {
+		for part := range slices.Chunk(all, atOnce) {
+			calls, of = append(calls, s.mendCall(p, part)), append(of, p)
+		}
+	}
+	failed := s.runEach(ctx, "noting again who is watched", calls, func(i int, m message) {
+		missing, _ := m.AsStrSlice()
+		for _, id := range missing {
+			if of[i].index == s.watched {
+				s.anew[id] = struct{}{}
+			}
+		}
+	})
+	return errors.Join(failed, s.lookAnew(ctx))
+}
+
+// stakes reads what applications have in shards that are broken.
+func (s *Store) stakes(ctx context.Context, wounds []wound, ids []string) (map[place][]stake, error) {
+	commands := make([]command, len(ids))
+	for i, id := range ids {
+		commands[i] = s.client.B().Hmget().Key(s.keyOf("app", id)).Field("rec", "s", "v").Build()
+	}
+	replies, err := s.askAll(ctx, "reading sessions", commands)
+	if err != nil {
+		return nil, err
+	}
+	broken := make(map[place]bool, len(wounds))
+	for _, w := range wounds {
+		broken[w.place] = true
+	}
+	stakes := make(map[place][]stake)
+	for i, id := range ids {
+		kept := texts(replies, i)
+		if len(kept) < 3 || kept[0] == "" {
+			continue // it has ended
+		}
+		app, err := decodeApplication(kept[0])
+		var sess session.Session
+		if err = errors.Join(err, sess.UnmarshalBinary([]byte(kept[1]))); err != nil {
+			s.log.WarnContext(ctx, "what an application watches cannot be read", "application", id, "error", err)
+			continue
+		}
+		version, _, _ := strings.Cut(kept[2], "-")
+		enter := func(x *index, name string) {
+			if p := (place{x, shardOf(name)}); broken[p] {
+				stakes[p] = append(stakes[p], stake{id, version, name})
+			}
+		}
+		for _, address := range sess.Watched() {
+			enter(s.watched, address)
+		}
+		if sess.Available() {
+			enter(s.present, app.Owner)
+		}
+	}
+	return stakes, nil
+}
+
+// mendCall enters stakes in a shard.
+func (s *Store) mendCall(p place, stakes []stake) call {
+	keys := s.shardKeys(p.index, p.shard)[:2]
+	args := s.noteArgs(p.index, p.shard, "", "")
+	for _, k := range stakes {
+		keys = append(keys, s.keyOf(p.index.kind, k.name))
+		args = append(args, k.id, k.version, k.name)
+	}
+	return call{script: mendScript, keys: keys, args: args}
+}
+
+// lookAnew tells the applications that are owed it that events were lost on
+// their way to them.
+func (s *Store) lookAnew(ctx context.Context) error {
+	if len(s.anew) == 0 {
+		return nil
+	}
+	fixed := [beforeIDs]string{
+		overflow, "", "", "", micros(s.clock.Now()), "", "", "",
+		strconv.Itoa(s.fold), strconv.Itoa(s.most), overflow, millis(s.life), s.replica, s.wakes,
+	}
+	calls := s.pushCalls(fixed, slices.Collect(maps.Keys(s.anew)))
+	err := s.runEach(ctx, "telling applications to look anew", calls, func(i int, m message) {
+		for _, lines := range texts(list(m), 1) {
+			s.woken(lines)
+		}
+		for _, id := range calls[i].args[beforeIDs:] {
+			delete(s.anew, id)
+		}
+	})
+	return err
+}

@@ -1,0 +1,193 @@
+package redisstore_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"ucwagate/gateway"
+	"ucwagate/gateway/redisstore"
+	"ucwagate/gateway/session"
+	"ucwagate/gateway/storetest"
+	"ucwagate/graphsrc/redistest"
+)
+
+// impatientOf is a client of a cluster that notices soon that a member does not answer.
+func impatientOf(t *testing.T, cluster *redistest.Cluster) rueidis.Client {
+	t.Helper()
+	o := cluster.Option()
+	o.ConnWriteTimeout, o.Dialer.Timeout, o.Dialer.KeepAlive = 300*time.Millisecond, 300*time.Millisecond, 100*time.Millisecond
+	client, err := rueidis.NewClient(o)
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return client
+}
+
+// shown is what the hooks say now.
+type shown struct {
+	mu   sync.Mutex
+	said map[string]bool
+	no   []string // of whom it was said that nobody watches or shows them
+}
+
+func (s *shown) hooks() gateway.Hooks {
+	s.said = make(map[string]bool)
+	say := func(name string, some bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.said[name] = some
+		if !some {
+			s.no = append(s.no, name)
+		}
+	}
+	return gateway.Hooks{Interest: say, Available: func(owner string, available bool) { say("owner "+owner, available) }}
+}
+
+func (s *shown) has(names ...string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range names {
+		if !s.said[name] {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *shown) gone() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.no...)
+}
+
+const crowd = 20 // applications, each of which watches as many people
+
+// crowded are applications of which each watches the same people and shows its
+// owner. acks are what their clients ask for next.
+func crowded(t *testing.T, s *redisstore.Store, clk *storetest.Clock) (people, owners []string, acks map[string]int64) {
+	t.Helper()
+	acks = make(map[string]int64)
+	for i := range crowd {
+		people = append(people, fmt.Sprintf("p%d@contoso.com", i))
+	}
+	for i := range crowd {
+		id := fmt.Sprint(i)
+		owner := "owner" + id + "@contoso.com"
+		create(t, s, id)
+		require.NoError(t, subscribe(t.Context(), s, clk, id, people...))
+		require.NoError(t, s.Update(t.Context(), id, func(sess *session.Session) error {
+			acks[id] = sess.Position("")
+			return sess.MakeAvailable(session.Availability{Owner: owner}, clk.Now())
+		}))
+		owners = append(owners, "owner "+owner)
+	}
+	return people, owners, acks
+}
+
+// take asks for what an application's channel has next after ack.
+func take(t *testing.T, s *redisstore.Store, clk *storetest.Clock, id string, ack int64) *session.Package {
+	t.Helper()
+	var v session.Verdict
+	require.NoError(t, s.Update(t.Context(), id, func(sess *session.Session) (err error) {
+		v, err = sess.Arrive("", session.Poll{Ack: ack}, clk.Now())
+		if err == nil && v.Package == nil {
+			v = sess.Release("", v.Ticket, clk.Now())
+		}
+		return err
+	}))
+	return v.Package
+}
+
+// survivors are the applications that are still there.
+func survivors(t *testing.T, s *redisstore.Store) (ids []string) {
+	t.Helper()
+	for i := range crowd {
+		var ended *gateway.EndedError
+		err := s.Update(t.Context(), fmt.Sprint(i), func(*session.Session) error { return nil })
+		if !errors.As(err, &ended) {
+			require.NoError(t, err)
+			ids = append(ids, fmt.Sprint(i))
+		}
+	}
+	return ids
+}
+
+func TestApplicationsHearAgainAfterAMemberOfTheClusterLostItsData(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	client := impatientOf(t, cluster)
+	for i := range cluster.Nodes {
+		t.Run(fmt.Sprint("member ", i), func(t *testing.T) { testMember(t, cluster, cluster.Nodes[i], client) })
+	}
+}
+
+func testMember(t *testing.T, cluster *redistest.Cluster, node *redistest.Server, client rueidis.Client) {
+	clk := storetest.NewClock()
+	prefix := newPrefix()
+	openOne := func() *redisstore.Store {
+		s, err := redisstore.New(redisstore.Options{Client: client, Prefix: prefix, Clock: clk, Timeout: 300 * time.Millisecond})
+		require.NoError(t, err)
+		t.Cleanup(s.Close)
+		return s
+	}
+	a, b := openOne(), openOne()
+	var seen shown
+	a.Open(gateway.Hooks{})
+	b.Open(seen.hooks())
+	people, owners, acks := crowded(t, a, clk)
+	eventually(t, "all are watched", func() bool { return seen.has(append(people, owners...)...) })
+	eventually(t, "it is known who is watched", func() bool { return whole(t, client, prefix) == 2*64 })
+
+	node.Kill()
+	node.Restart()
+	cluster.AwaitOK(t)
+	eventually(t, "it goes on", func() bool { _, _, err := a.Count(t.Context()); return err == nil })
+	clk.Advance(time.Minute) // the sweeps
+	eventually(t, "it is known again", func() bool { return whole(t, client, prefix) == 2*64 })
+
+	ids := survivors(t, a)
+	require.NotEmpty(t, ids)
+	require.Less(t, len(ids), crowd)
+	next := make(map[string]int64)
+	for _, id := range ids {
+		p := take(t, a, clk, id, acks[id])
+		require.NotNil(t, p, id)
+		require.True(t, p.Overflow, "%s may have missed something", id)
+		next[id] = p.NextAck
+	}
+	for n, address := range people {
+		require.NoError(t, b.Publish(t.Context(), address, &session.Event{
+			Kind: session.ContactPresence, Type: session.Updated, Class: session.High, Key: address, Revision: fmt.Sprint(n+1, "-1"),
+		}))
+	}
+	for _, id := range ids {
+		p := take(t, a, clk, id, next[id])
+		require.NotNil(t, p, id)
+		require.Len(t, p.Events, len(people), id)
+	}
+	require.True(t, seen.has(people...))
+	for _, name := range seen.gone() {
+		require.NotContains(t, people, name, "somebody has watched all the time")
+		for _, id := range ids {
+			require.NotEqual(t, "owner owner"+id+"@contoso.com", name)
+		}
+	}
+	a.Close()
+	b.Close()
+}
+
+// whole is of how many shards of the indexes it is known that they lack nothing.
+func whole(t *testing.T, client rueidis.Client, prefix string) (n int) {
+	t.Helper()
+	for _, node := range client.Nodes() {
+		list, err := node.Do(t.Context(), node.B().Keys().Pattern(prefix+":*whole").Build()).AsStrSlice()
+		if err == nil {
+			n += len(list)
+		}
+	}
+	return n
+}

@@ -21,6 +21,8 @@ type link struct {
 	generation uint64    // counts the times it came up
 	lost       time.Time // when it went down last
 	endings    atomic.Uint64
+	beats      atomic.Uint64 // that were heard
+	missed     atomic.Bool   // something was said that was not heard
 }
 
 // mark is a moment; what is asked after it may be believed unless something was
@@ -95,6 +97,7 @@ func (s *Store) listen() {
 func (s *Store) hear(up func()) error {
 	client, done := s.client.Dedicate()
 	defer done()
+	defer client.Close() // not to be lent out again: perhaps nothing is heard on it
 	channels := []string{s.ended, s.interest, s.myWake}
 	subscribed := make(chan struct{})
 	var once sync.Once
@@ -120,15 +123,55 @@ func (s *Store) hear(up func()) error {
 	}
 	up()
 	s.up()
-	select {
-	case err := <-lost:
-		if err == nil {
-			err = errors.New("the connection was closed")
+	return s.attend(lost)
+}
+
+// A replica says something to itself as all say things to it. A connection can
+// stay open to a server that has left the cluster, or that the sentinels have
+// replaced, and nothing is heard on it any more.
+
+// beat is what it says.
+const beat = "beat"
+
+// deaf is how many beats in a row are not heard until the connection is given up.
+const deaf = 3
+
+// attend returns when the connection is lost, or something was not heard on it,
+// or the store closed. It beats every second timeout, in real time.
+func (s *Store) attend(lost <-chan error) error {
+	ticker := time.NewTicker(2 * s.timeout)
+	defer ticker.Stop()
+	heard := s.link.beats.Load()
+	for silent := 0; ; {
+		s.beat()
+		select {
+		case err := <-lost:
+			if err == nil {
+				err = errors.New("the connection was closed")
+			}
+			return err
+		case <-s.ctx.Done():
+			return nil
+		case <-ticker.C:
 		}
-		return err
-	case <-s.ctx.Done():
-		return nil
+		n := s.link.beats.Load()
+		if silent++; n != heard {
+			silent, heard = 0, n
+		}
+		switch {
+		case silent >= deaf:
+			return errors.New("what is said is not heard")
+		case s.link.missed.Load():
+			return errors.New("something that was said was not heard")
+		}
 	}
+}
+
+// beat is heard by this replica alone. If it fails it is not heard.
+func (s *Store) beat() {
+	ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
+	defer cancel()
+	s.client.Do(ctx, s.client.B().Publish().Channel(s.myWake).Message(beat).Build())
 }
 
 // up begins to trust what is heard from now on. Whatever was missed is asked.
@@ -137,6 +180,7 @@ func (s *Store) up() {
 	s.link.up = true
 	s.link.generation++
 	s.link.mu.Unlock()
+	s.link.missed.Store(false)
 	s.watched.restart()
 	s.present.restart()
 	s.places.wakeAll(s.clock.Now())
@@ -157,6 +201,10 @@ func (s *Store) heard(m rueidis.PubSubMessage) {
 		s.link.endings.Add(1)
 		s.lose(m.Message)
 	case s.myWake:
+		if m.Message == beat {
+			s.link.beats.Add(1)
+			return
+		}
 		s.woken(m.Message)
 	case s.interest:
 		head, rest, _ := strings.Cut(m.Message, "\n")
@@ -164,9 +212,9 @@ func (s *Store) heard(m rueidis.PubSubMessage) {
 		if len(words) != 3 {
 			return
 		}
-		for _, x := range []*index{s.watched, s.present} {
-			if x.kind == words[0] {
-				x.heard(words[1], words[2], strings.Split(rest, "\n"))
+		for _, x := range s.indexes() {
+			if x.kind == words[0] && x.heard(words[1], words[2], strings.Split(rest, "\n")) {
+				s.link.missed.Store(true)
 			}
 		}
 	}

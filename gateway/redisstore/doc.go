@@ -16,7 +16,8 @@
 //	  w:<address> the applications that watch it, each with a version
 //	  w, wseq     the addresses that anybody watches, and the number of the last change of that
 //	{shard of the owner}
-//	  o:<owner>, o, oseq   the same of the applications that make their owner available
+//	  wwhole      of which server it was found that these lack nothing
+//	  o:<owner>, o, oseq, owhole   the same of the applications that make their owner available
 //	  own:<owner> the owner's applications, oldest first
 //	{shard of the name}
 //	  claim:<name>
@@ -36,13 +37,16 @@
 // An index may hold too much, never too little: an address is entered before
 // the session that watches it is kept, and left after. Leaving names the version
 // that left, so that it does not undo a later coming. Entries of applications
-// that have ended are dropped by whoever meets them.
+// that have ended are dropped by whoever meets them. Only a member of a cluster
+// that loses what it held makes it lack something: then what all sessions watch
+// is entered again, and whoever was missing is told to look anew.
 //
 // Use mostly asks nobody: a replica answers from the records that it has seen,
 // and hears of applications that end elsewhere, a moment later. Whatever touches
 // a session asks Redis.
 //
-// What a replica hears is lost while it is cut off. When it hears again it asks
+// What a replica hears is lost while it is cut off, of which it can tell by what
+// it says to itself. When it hears again it asks
 // for everything anew: its records are not trusted until they were verified, all
 // its P-GETs look again, and its view of who is watched is compared.
 //

@@ -137,7 +137,7 @@ const beat = "beat"
 const deaf = 3
 
 // attend returns when the connection is lost, or something was not heard on it,
-// or the store closed. It beats every second timeout, in real time.
+// or the store closed. It beats every two timeouts, in real time.
 func (s *Store) attend(lost <-chan error) error {
 	ticker := time.NewTicker(2 * s.timeout)
 	defer ticker.Stop()

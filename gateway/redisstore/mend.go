@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"ucwagate/gateway/session"
@@ -27,7 +26,7 @@ const (
 	// mendFor is how long it may take at least, mendEach for each application
 	// besides. If the replica is lost another begins after that.
 	mendFor  = time.Minute
-	mendEach = 5 * time.Millisecond
+	mendEach = 10 * time.Millisecond
 	// mendPause keeps Redis free for others, and those who look anew apart. It
 	// follows the applications that are read at once, in real time.
 	mendPause = 100 * time.Millisecond
@@ -307,10 +306,9 @@ func (s *Store) stakes(ctx context.Context, wounds []wound, ids []string) (map[p
 			s.log.WarnContext(ctx, "what an application watches cannot be read", "application", id, "error", err)
 			continue
 		}
-		version, _, _ := strings.Cut(kept[2], "-")
 		enter := func(x *index, name string) {
 			if p := (place{x, shardOf(name)}); broken[p] {
-				stakes[p] = append(stakes[p], stake{id, version, name})
+				stakes[p] = append(stakes[p], stake{id, kept[2], name})
 			}
 		}
 		for _, address := range sess.Watched() {

@@ -68,10 +68,11 @@ type Member interface {
 	Shift(Role)
 	// Watched are all who are watched.
 	Watched() []uuid.UUID
-	// Deliver reports changes of different people that were told at a time. An
-	// error says that some may not have been reported: they are delivered again,
-	// before any later one. It is called only by the one who leads.
-	Deliver(ctx context.Context, changes []SharedChange) error
+	// Deliver reports changes of different people that were told at a time. It
+	// returns those that may not have been reported, and why: they are delivered
+	// again, before any later one of the same people. It is called only by the one
+	// who leads.
+	Deliver(ctx context.Context, changes []SharedChange) (failed []SharedChange, err error)
 }
 
 // SharedReading is what all know of one person.

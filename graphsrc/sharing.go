@@ -383,8 +383,8 @@ func (s *sharing) first(ctx context.Context, keys []userKey) (ask, wait []userKe
 }
 
 // Deliver is part of Member.
-func (s *sharing) Deliver(_ context.Context, changes []SharedChange) error {
-	var reported []Change
+func (s *sharing) Deliver(_ context.Context, changes []SharedChange) (failed []SharedChange, err error) {
+	var reported []*SharedChange
 	now := s.clk.Now()
 	for i := range changes {
 		c := &changes[i]
@@ -393,7 +393,7 @@ func (s *sharing) Deliver(_ context.Context, changes []SharedChange) error {
 		}
 		if s.watch.has(c.After.ID) {
 			s.reports.begin(c.After.ID, c.Revision, now)
-			reported = append(reported, s.change(c))
+			reported = append(reported, c)
 			continue
 		}
 		s.pass(c, now)
@@ -401,26 +401,22 @@ func (s *sharing) Deliver(_ context.Context, changes []SharedChange) error {
 			s.watched([]userKey{c.After.ID})
 		}
 	}
-	if len(reported) == 1 {
-		return s.onChange(reported[0])
-	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	var failed error
 	slots := make(chan struct{}, deliveries)
 	for _, c := range reported {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := s.onChange(c); err != nil {
+			if why := s.onChange(s.change(c)); why != nil {
 				mu.Lock()
-				failed = err
+				failed, err = append(failed, *c), why
 				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	return failed
+	return failed, err
 }
 
 // change is what is reported of a change.

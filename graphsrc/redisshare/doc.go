@@ -44,7 +44,9 @@
 // what it writes. It reports the changes behind the mark and moves the mark. A new
 // leader begins at the mark: what its predecessor reported but did not mark comes
 // again with the same revision. Where the stream does not reach back to the mark,
-// everybody whose record has a later revision is reported.
+// everybody whose record has a later revision is reported. Changes that cannot be
+// reported while those of others can are owed: they are tried again and again, and
+// the mark stays before them.
 //
 // A client that hears of a change may ask another process than the one that told
 // it. So changes are reported a moment after they were told (Options.Delay), and

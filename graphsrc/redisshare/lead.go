@@ -16,6 +16,9 @@ const (
 	leadBlock = 500 * time.Millisecond
 	// maxDeliveryPause bounds the pause before a change is reported again.
 	maxDeliveryPause = 5 * time.Second
+	// maxTries is how often changes are reported of which none could be, while the
+	// others wait: about half a minute.
+	maxTries = 10
 )
 
 // lead reports changes in every term that begins, until ctx ends.
@@ -39,8 +42,9 @@ type term struct {
 	member graphsrc.Member
 	number int64
 	tenure int64
-	at     position // up to where changes were reported
+	at     position // up to where changes were reported, but for those owed
 	marked position
+	debt   debt
 }
 
 // lasts says that nobody else leads, nor this one in another term.
@@ -61,6 +65,7 @@ func (t *term) run(ctx context.Context) {
 				break
 			}
 		}
+		t.settle(ctx)
 		t.mark(ctx)
 	}
 }
@@ -108,19 +113,43 @@ func (t *term) changes(e *entry) []graphsrc.SharedChange {
 	return changes
 }
 
-// report reports changes until that has succeeded; false if the term ends.
+// report reports changes; false if the term ends. Those that cannot be reported
+// while others can are owed, and keep nobody else waiting.
 func (t *term) report(ctx context.Context, changes []graphsrc.SharedChange) bool {
+	changes = t.debt.queue(changes)
 	wait := errorPause
-	for ctx.Err() == nil && t.lasts() {
-		err := t.member.Deliver(ctx, changes)
-		if err == nil {
-			return true
+	for tries := 1; len(changes) > 0; tries++ {
+		if ctx.Err() != nil || !t.lasts() {
+			return false
 		}
-		t.o.Logger.Debug("changes could not be reported", "tenant", t.o.Tenant, "error", err, "retry_in", wait)
+		failed, err := t.member.Deliver(ctx, changes)
+		if len(failed) == 0 {
+			break
+		}
+		t.o.Logger.Debug("changes could not be reported", "tenant", t.o.Tenant, "changes", len(failed), "error", err, "retry_in", wait)
+		if len(failed) < len(changes) || tries == maxTries {
+			t.debt.owe(failed, t.at, t.elapsed()+int64(wait))
+			break
+		}
 		t.pause(ctx, wait)
 		wait = min(2*wait, maxDeliveryPause)
 	}
-	return false
+	return true
+}
+
+// settle reports what is owed, if it is time to.
+func (t *term) settle(ctx context.Context) {
+	for ctx.Err() == nil && t.lasts() {
+		due := t.debt.due(t.elapsed())
+		if len(due) == 0 {
+			return
+		}
+		failed, err := t.member.Deliver(ctx, due)
+		if len(failed) > 0 {
+			t.o.Logger.Warn("changes of some people cannot be reported; it is tried again", "tenant", t.o.Tenant, "people", len(failed), "error", err)
+		}
+		t.debt.paid(due, failed, t.elapsed()+int64(maxDeliveryPause))
+	}
 }
 
 // deliverRecords reports everybody whose record is newer than what was reported:
@@ -164,17 +193,18 @@ func (t *term) deliverSome(ctx context.Context, people []uuid.UUID, since string
 
 // mark notes in Redis up to where changes were reported.
 func (t *term) mark(ctx context.Context) {
-	if t.at == t.marked || !t.lasts() {
+	at := t.debt.before(t.at)
+	if at == t.marked || !t.lasts() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.o.Timeout)
 	defer cancel()
-	err := markScript.Exec(ctx, t.o.Client, t.keys[:2], []string{t.who, strconv.FormatInt(t.number, 10), t.at.String()}).Error()
+	err := markScript.Exec(ctx, t.o.Client, t.keys[:2], []string{t.who, strconv.FormatInt(t.number, 10), at.String()}).Error()
 	if err != nil {
 		t.o.Logger.Debug("the mark could not be moved", "tenant", t.o.Tenant, "error", err)
 		return
 	}
-	t.marked = t.at
+	t.marked = at
 }
 
 // parsePosition is the inverse of position.String; of anything else it is the

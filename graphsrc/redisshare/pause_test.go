@@ -55,12 +55,12 @@ type stuck struct {
 	entered, goOn chan struct{}
 }
 
-func (s *stuck) Deliver(ctx context.Context, changes []graphsrc.SharedChange) error {
+func (s *stuck) Deliver(ctx context.Context, changes []graphsrc.SharedChange) ([]graphsrc.SharedChange, error) {
 	s.entered <- struct{}{}
 	select {
 	case <-s.goOn:
 	case <-ctx.Done():
-		return ctx.Err()
+		return changes, ctx.Err()
 	}
 	return s.Recorder.Deliver(ctx, changes)
 }

@@ -12,7 +12,7 @@ import (
 	"ucwagate/graphsrc"
 )
 
-var errSilent = errors.New("Redis does not answer")
+var errSilent = errors.New("the heartbeats are not answered")
 
 // Tell implements graphsrc.Shared.
 func (s *Share) Tell(ctx context.Context, readings []graphsrc.Told) ([]graphsrc.SharedReading, error) {

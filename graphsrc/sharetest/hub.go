@@ -282,10 +282,9 @@ func deliver(ctx context.Context, m graphsrc.Member, changes []graphsrc.SharedCh
 		if !lasts() {
 			return false
 		}
-		if m.Deliver(ctx, changes) == nil {
-			return true
+		if changes, _ = m.Deliver(ctx, changes); len(changes) > 0 {
+			pause(ctx, wait)
 		}
-		pause(ctx, wait)
 	}
 	return lasts()
 }

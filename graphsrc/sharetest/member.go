@@ -49,15 +49,15 @@ func (r *Recorder) Watched() []uuid.UUID {
 }
 
 // Deliver implements graphsrc.Member.
-func (r *Recorder) Deliver(_ context.Context, changes []graphsrc.SharedChange) error {
+func (r *Recorder) Deliver(_ context.Context, changes []graphsrc.SharedChange) ([]graphsrc.SharedChange, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tried++
 	if r.fail != nil {
-		return r.fail
+		return changes, r.fail
 	}
 	r.delivered = append(r.delivered, changes...)
-	return nil
+	return nil, nil
 }
 
 // Watch sets who is watched.

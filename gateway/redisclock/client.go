@@ -8,54 +8,52 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Client returns a client that sends no command before the common time is known:
-// what it is about could be counted by another.
-func (c *Clock) Client() rueidis.Client { return patient{c.client, c} }
+// Client returns a client that refuses commands before the common time is known:
+// the times in them are of another.
+func (c *Clock) Client() rueidis.Client { return timed{c.client, c} }
 
-type patient struct {
+type timed struct {
 	rueidis.Client
 	clock *Clock
 }
 
-func (p patient) wait(ctx context.Context) error {
-	select {
-	case <-p.clock.known:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the common time: %w", ctx.Err())
+func (t timed) ready() error {
+	if err := t.clock.Unknown(); err != nil {
+		return fmt.Errorf("the common time is not known yet: %w", err)
 	}
+	return nil
 }
 
 // Do sends a command.
-func (p patient) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
-	if err := p.wait(ctx); err != nil {
+func (t timed) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
+	if err := t.ready(); err != nil {
 		return rueidis.NewErrorResult(err)
 	}
-	return p.Client.Do(ctx, cmd)
+	return t.Client.Do(ctx, cmd)
 }
 
 // DoMulti sends commands together.
-func (p patient) DoMulti(ctx context.Context, multi ...rueidis.Completed) []rueidis.RedisResult {
-	if err := p.wait(ctx); err != nil {
+func (t timed) DoMulti(ctx context.Context, multi ...rueidis.Completed) []rueidis.RedisResult {
+	if err := t.ready(); err != nil {
 		return all(len(multi), err)
 	}
-	return p.Client.DoMulti(ctx, multi...)
+	return t.Client.DoMulti(ctx, multi...)
 }
 
 // DoCache is Do for a command whose answer may be remembered.
-func (p patient) DoCache(ctx context.Context, cmd rueidis.Cacheable, ttl time.Duration) rueidis.RedisResult {
-	if err := p.wait(ctx); err != nil {
+func (t timed) DoCache(ctx context.Context, cmd rueidis.Cacheable, ttl time.Duration) rueidis.RedisResult {
+	if err := t.ready(); err != nil {
 		return rueidis.NewErrorResult(err)
 	}
-	return p.Client.DoCache(ctx, cmd, ttl)
+	return t.Client.DoCache(ctx, cmd, ttl)
 }
 
 // DoMultiCache is DoMulti for commands whose answers may be remembered.
-func (p patient) DoMultiCache(ctx context.Context, multi ...rueidis.CacheableTTL) []rueidis.RedisResult {
-	if err := p.wait(ctx); err != nil {
+func (t timed) DoMultiCache(ctx context.Context, multi ...rueidis.CacheableTTL) []rueidis.RedisResult {
+	if err := t.ready(); err != nil {
 		return all(len(multi), err)
 	}
-	return p.Client.DoMultiCache(ctx, multi...)
+	return t.Client.DoMultiCache(ctx, multi...)
 }
 
 func all(n int, err error) []rueidis.RedisResult {

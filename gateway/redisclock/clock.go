@@ -55,9 +55,8 @@ type Clock struct {
 	key     string
 	timeout time.Duration
 
-	base  atomic.Pointer[reading]
-	known chan struct{}         // closed once base is set
-	why   atomic.Pointer[error] // the last look failed, if it did
+	base atomic.Pointer[reading]
+	why  atomic.Pointer[error] // the last look failed, if it did
 
 	mu    sync.Mutex // one look at a time
 	looks int        // that succeeded
@@ -90,7 +89,6 @@ func New(o Options) (*Clock, error) {
 	}
 	c := &Clock{
 		client: o.Client, own: o.Clock, log: o.Logger, key: o.Prefix + ":{clock}", timeout: o.Timeout,
-		known: make(chan struct{}),
 	}
 	c.why.Store(&errNotAsked)
 	return c, nil
@@ -189,9 +187,6 @@ func (c *Clock) look(ctx context.Context) error {
 		}
 	}
 	c.base.Store(&next)
-	if base == nil {
-		close(c.known)
-	}
 	c.compare(ctx, after, time.UnixMicro(said[1]))
 	return nil
 }

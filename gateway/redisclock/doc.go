@@ -19,7 +19,7 @@
 // this may be any: it is for differences.
 //
 // Whatever is to be counted by the common time is sent through Client, which
-// waits until it is known.
+// refuses it until that is known.
 //
 // It must never know what is timed.
 package redisclock

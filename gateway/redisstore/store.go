@@ -25,7 +25,8 @@ type Options struct {
 	// Prefix begins every key and channel (default "ucwagate"). Replicas of one
 	// gateway share it. It holds no braces.
 	Prefix string
-	// Clock times what is kept. The replicas' must agree within a second or so.
+	// Clock times what is kept. Those of all replicas tell the same, as package
+	// redisclock's do.
 	Clock  clock.Clock
 	Logger *slog.Logger // nil logs nothing
 	// Idle is how long an application lives without being used (default 1 h).
@@ -141,7 +142,7 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	duration(&o.Session.Behind, 10*time.Minute) // a machine that stood still, until it knows: the common time is not set back
+	duration(&o.Session.Behind, 24*time.Hour) // a machine that stood still, until it knows: the common time is not set back
 }
 
 func newReplica() string {

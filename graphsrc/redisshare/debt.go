@@ -1,14 +1,23 @@
 package redisshare
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"ucwagate/graphsrc"
 )
 
-// maxOwed is how many changes of a person are owed one by one. What comes later is
-// owed as one, of which nobody knows what was before.
-const maxOwed = 8
+const (
+	// maxOwed is how many changes of a person are owed one by one. What comes later
+	// is owed as one, of which nobody knows what was before.
+	maxOwed = 8
+	// probes is of how many people it is tried first whether they can be reported.
+	probes = 16
+	// debtPause is how long nothing that is owed is tried after something failed, or
+	// five times as long as that took: others wait meanwhile.
+	debtPause = 5 * time.Second
+)
 
 // debt is the changes of some people that could not be reported. Those of each
 // person are in order.
@@ -47,19 +56,19 @@ func (d *debt) owe(changes []graphsrc.SharedChange, at position, next int64) {
 func (d *debt) add(c graphsrc.SharedChange) {
 	list := d.owed[c.After.ID]
 	if len(list) == maxOwed {
-		c.First, c.Unsure = false, true
+		c.First, c.Unsure, c.Shown = false, true, time.Time{}
 		list = list[:maxOwed-1]
 	}
 	d.owed[c.After.ID] = append(list, c)
 }
 
-// due is the first change of each person, of a batch of them, if it is time.
-func (d *debt) due(now int64) (due []graphsrc.SharedChange) {
+// due is the first change of each person, of so many at most, if it is time.
+func (d *debt) due(now int64, most int) (due []graphsrc.SharedChange) {
 	if now < d.next {
 		return nil
 	}
 	for _, list := range d.owed {
-		if due = append(due, list[0]); len(due) == graphsrc.ShareBatch {
+		if due = append(due, list[0]); len(due) == most {
 			break
 		}
 	}

@@ -20,24 +20,34 @@ import (
 	"ucwagate/mapping"
 )
 
-// choosy is a member that cannot report the changes of one person.
+// choosy is a member that cannot report the changes of some people.
 type choosy struct {
 	sharetest.Recorder
-	mu  sync.Mutex
-	not uuid.UUID
+	mu    sync.Mutex
+	not   []uuid.UUID
+	tried map[uuid.UUID]int // how often it could not
 }
 
-func (c *choosy) choose(not uuid.UUID) {
+func unableTo(not ...uuid.UUID) *choosy { return &choosy{not: not, tried: make(map[uuid.UUID]int)} }
+
+func (c *choosy) choose(not ...uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.not = not
+}
+
+func (c *choosy) attempts(id uuid.UUID) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tried[id]
 }
 
 func (c *choosy) Deliver(ctx context.Context, changes []graphsrc.SharedChange) (failed []graphsrc.SharedChange, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, one := range changes {
-		if one.After.ID == c.not {
+		if slices.Contains(c.not, one.After.ID) {
+			c.tried[one.After.ID]++
 			failed, err = append(failed, one), errors.New("it is stored elsewhere")
 		} else if _, err := c.Recorder.Deliver(ctx, []graphsrc.SharedChange{one}); err != nil {
 			return changes, err
@@ -82,11 +92,11 @@ func TestWhoCannotBeReportedKeepsNobodyElseWaiting(t *testing.T) {
 	stuck, free := uuid.UUID{1}, uuid.UUID{2}
 	for name, then := range map[string]func(t *testing.T, server *redistest.Server, end func(), m *choosy) *choosy{
 		"until they can be": func(_ *testing.T, _ *redistest.Server, _ func(), m *choosy) *choosy {
-			m.choose(uuid.Nil)
+			m.choose()
 			return m
 		},
 		"until somebody else leads": func(t *testing.T, server *redistest.Server, end func(), _ *choosy) *choosy {
-			next := new(choosy)
+			next := unableTo()
 			run(t, share(t, server.Option(), "contoso", nil), next)
 			end()
 			return next
@@ -94,7 +104,7 @@ func TestWhoCannotBeReportedKeepsNobodyElseWaiting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
-			s, m := share(t, server.Option(), "contoso", nil), &choosy{not: stuck}
+			s, m := share(t, server.Option(), "contoso", nil), unableTo(stuck)
 			end := run(t, s, m)
 			eventually(t, func() bool { return s.Role() == graphsrc.Leading }, "it leads")
 			var all []string
@@ -129,11 +139,15 @@ func (c hasty) AfterFunc(d time.Duration, f func()) clock.Timer {
 
 func TestWhoAloneHasChangedAndCannotBeReportedKeepsOthersWaitingForAWhileOnly(t *testing.T) {
 	server := redistest.Start(t)
-	s, m := share(t, server.Option(), "contoso", func(o *redisshare.Options) { o.Clock = hasty{clock.System()} }), &choosy{not: uuid.UUID{1}}
+	s, m := share(t, server.Option(), "contoso", func(o *redisshare.Options) { o.Clock = hasty{clock.System()} }), unableTo(uuid.UUID{1}, uuid.UUID{3})
 	run(t, s, m)
 	eventually(t, func() bool { return s.Role() == graphsrc.Leading }, "it leads")
 	tellAs(t, s, "Busy", uuid.UUID{1})
 	tellAs(t, s, "Busy", uuid.UUID{2})
 	eventually(t, func() bool { return len(m.of(uuid.UUID{2})) == 1 }, "the other one is reported")
 	require.Empty(t, m.of(uuid.UUID{1}))
+	tellAs(t, s, "Busy", uuid.UUID{3})
+	tellAs(t, s, "Away", uuid.UUID{2})
+	eventually(t, func() bool { return len(m.of(uuid.UUID{2})) == 2 }, "the other one is reported again")
+	require.LessOrEqual(t, m.attempts(uuid.UUID{3}), 2, "it is known that not everybody can be reported")
 }

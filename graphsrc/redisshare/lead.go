@@ -114,7 +114,8 @@ func (t *term) changes(e *entry) []graphsrc.SharedChange {
 }
 
 // report reports changes; false if the term ends. Those that cannot be reported
-// while others can are owed, and keep nobody else waiting.
+// while others can are owed, and keep nobody else waiting; those of a part of the
+// store that is known to be away are owed at once.
 func (t *term) report(ctx context.Context, changes []graphsrc.SharedChange) bool {
 	changes = t.debt.queue(changes)
 	wait := errorPause
@@ -127,7 +128,7 @@ func (t *term) report(ctx context.Context, changes []graphsrc.SharedChange) bool
 			break
 		}
 		t.o.Logger.Debug("changes could not be reported", "tenant", t.o.Tenant, "changes", len(failed), "error", err, "retry_in", wait)
-		if len(failed) < len(changes) || tries == maxTries {
+		if len(failed) < len(changes) || len(t.debt.owed) > 0 || tries == maxTries {
 			t.debt.owe(failed, t.at, t.elapsed()+int64(wait))
 			break
 		}
@@ -139,8 +140,9 @@ func (t *term) report(ctx context.Context, changes []graphsrc.SharedChange) bool
 
 // settle reports what is owed, if it is time to.
 func (t *term) settle(ctx context.Context) {
-	for ctx.Err() == nil && t.lasts() {
-		due := t.debt.due(t.elapsed())
+	for most := probes; ctx.Err() == nil && t.lasts(); most = graphsrc.ShareBatch {
+		began := t.elapsed()
+		due := t.debt.due(began, most)
 		if len(due) == 0 {
 			return
 		}
@@ -148,7 +150,8 @@ func (t *term) settle(ctx context.Context) {
 		if len(failed) > 0 {
 			t.o.Logger.Warn("changes of some people cannot be reported; it is tried again", "tenant", t.o.Tenant, "people", len(failed), "error", err)
 		}
-		t.debt.paid(due, failed, t.elapsed()+int64(maxDeliveryPause))
+		now := t.elapsed()
+		t.debt.paid(due, failed, now+max(int64(debtPause), 5*(now-began)))
 	}
 }
 

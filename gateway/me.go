@@ -143,7 +143,7 @@ func (g *Gateway) OwnPresence(ctx context.Context, p Principal, app Application)
 	if err != nil {
 		return Person{}, Presence{}, err
 	}
-	presence, err := g.PresenceOf(ctx, me)
+	presence, err := g.PresenceOf(ctx, app, me)
 	return me, presence, err
 }
 

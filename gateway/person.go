@@ -115,8 +115,17 @@ func (g *Gateway) Presence(ctx context.Context, app Application, address string)
 		}
 		return "", Presence{}, err
 	}
-	p, err := g.presence(ctx, t, u.ID, clean)
+	p, err := g.presence(askedBy(ctx, t, app), t, u.ID, clean)
 	return clean, p, err
+}
+
+// askedBy lets an application be told of changes by itself (Change.To). Without
+// other sources nobody ever has to be, and this costs nothing.
+func askedBy(ctx context.Context, t *Tenant, app Application) context.Context {
+	if t == nil || !t.Source.Recounts() {
+		return ctx
+	}
+	return graphsrc.AskedBy(ctx, app.ID)
 }
 
 // offline is the presence of somebody who does not exist.
@@ -137,11 +146,11 @@ func (g *Gateway) stranger(ctx context.Context, app Application, address string,
 }
 
 // PresenceOf returns the presence of somebody found before.
-func (g *Gateway) PresenceOf(ctx context.Context, who Person) (Presence, error) {
+func (g *Gateway) PresenceOf(ctx context.Context, app Application, who Person) (Presence, error) {
 	if who.tenant == nil {
 		return offline, nil
 	}
-	return g.presence(ctx, who.tenant, who.id, who.Address)
+	return g.presence(askedBy(ctx, who.tenant, app), who.tenant, who.id, who.Address)
 }
 
 // lookup finds somebody for a reader. What the reader may see is decided by the

@@ -38,7 +38,7 @@ func TestAPersonIsWhatTheDirectorySays(t *testing.T) {
 		require.Empty(w.t, who.MobilePhone, "a number without a digit is none")
 		require.True(w.t, who.Guest)
 		require.Equal(w.t, []string{"Ana", "Engineer", "R&D", "Contoso", "7/12"}, []string{who.Name, who.Title, who.Department, who.Company, who.Office})
-		p, err := w.PresenceOf(w.t.Context(), who)
+		p, err := w.PresenceOf(w.t.Context(), gateway.Application{}, who)
 		require.NoError(w.t, err)
 		require.Equal(w.t, mapping.Online, p.Availability)
 	})

@@ -324,7 +324,11 @@ func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) 
 	w.mu.Unlock()
 	var failed error
 	for _, address := range addresses {
-		if err := w.publish(ctx, address, known, kinds, c.Revision); err != nil {
+		err := w.publishTo(ctx, c.To, address, known, kinds)
+		if c.To == nil {
+			err = w.publish(ctx, address, known, kinds, c.Revision)
+		}
+		if err != nil {
 			failed = err
 			w.gateway.log.ErrorContext(ctx, "a change could not be published", "error", err)
 		}
@@ -335,11 +339,31 @@ func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) 
 // publish raises the events that parts of a contact have changed, as is known
 // since then. Of several with a revision, only what is newer than the last counts.
 func (w *watch) publish(ctx context.Context, address string, since time.Time, kinds []session.Kind, revision string) error {
+	return w.gateway.store.Publish(ctx, address, updates(address, since, kinds, revision)...)
+}
+
+// publishTo raises them for some applications, as far as they live and watch.
+func (w *watch) publishTo(ctx context.Context, applications []string, address string, since time.Time, kinds []session.Kind) error {
+	g := w.gateway
+	var failed error
+	for _, id := range applications {
+		err := g.store.Update(ctx, id, func(s *session.Session) error {
+			s.Notify(g.clock.Now(), address, updates(address, since, kinds, "")...)
+			return nil
+		})
+		if ended := (*EndedError)(nil); err != nil && !errors.As(err, &ended) {
+			failed = err
+		}
+	}
+	return failed
+}
+
+func updates(address string, since time.Time, kinds []session.Kind, revision string) []*session.Event {
 	events := make([]*session.Event, len(kinds))
 	for i, kind := range kinds {
 		events[i] = &session.Event{Kind: kind, Type: session.Updated, Class: session.Medium, Key: address, Since: since.UnixNano(), Revision: revision}
 	}
-	return w.gateway.store.Publish(ctx, address, events...)
+	return events
 }
 
 // differences tells which parts of a contact a change concerns.

@@ -175,7 +175,7 @@ func TestAnAddressNobodyHasIsOfflineForItsSubscriberOnly(t *testing.T) {
 				who, err := w.Contact(ctx, me.app, me.Principal, nobody)
 				require.NoError(w.t, err)
 				require.Equal(w.t, gateway.Person{Address: nobody, URI: "sip:" + nobody, Name: nobody, Unknown: true}, who)
-				p, err = w.PresenceOf(ctx, who)
+				p, err = w.PresenceOf(ctx, gateway.Application{}, who)
 				require.NoError(w.t, err)
 				require.Equal(w.t, mapping.Offline, p.Availability)
 
@@ -191,6 +191,21 @@ func TestAnAddressNobodyHasIsOfflineForItsSubscriberOnly(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAChangeForSomeApplicationsIsToldToThemAlone(t *testing.T) {
+	inBubble(t, "me you", func(w *world) {
+		me, other, gone := w.client("me"), w.client("me"), w.client("me")
+		for _, c := range []*client{me, other, gone} {
+			c.subscribe("you@contoso.com")
+			c.next()
+		}
+		require.NoError(w.t, w.DeleteApplication(w.t.Context(), gone.Principal, gone.app.ID, ""))
+		now := graphsrc.Reading{Presence: graphsrc.Presence{ID: "id-you", Words: mapping.Presence{Availability: "Busy", Activity: "Busy"}}, ReadAt: time.Now()}
+		require.NoError(w.t, w.source.changed(graphsrc.Change{ID: "id-you", After: now, Unsure: true, To: []string{me.app.ID, gone.app.ID, "nobody"}}))
+		require.Contains(w.t, shorten(me.next()), "contactPresence updated")
+		require.Empty(w.t, other.next())
+	})
 }
 
 // shorten leaves of each event what happened to what.

@@ -1,6 +1,8 @@
 package graphsrc
 
 import (
+	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,8 +11,8 @@ import (
 )
 
 const (
-	// maxBlind is how many of those are remembered who were shown as they may not
-	// be any more; beyond, everybody is taken for one of them.
+	// maxBlind is how many are remembered who were shown somebody as they may not be
+	// any more; beyond, everybody is taken to have been shown everybody.
 	maxBlind = 10_000
 	// maxReports is how many reports are remembered at least, and half of the most.
 	maxReports = 10_000
@@ -23,16 +25,19 @@ type blind struct {
 	any atomic.Bool
 
 	mu     sync.Mutex
-	seen   map[userKey]sighting
-	others sighting // of those of whom there is no room in seen
+	size   int
+	seen   map[userKey]sightings
+	others time.Time // when somebody was last shown for whom there is no room in seen
 }
 
-// sighting is when somebody asked last and how they were shown; the zero one: they
-// were not.
+// sightings are how somebody was shown to whom.
+type sightings map[string]sighting
+
+// sighting is when one asked last and what they were shown.
 type sighting struct {
 	at      time.Time
 	words   uint32 // wordsDigest
-	several bool   // they were shown in several ways
+	several bool   // it was more than one thing
 }
 
 // and is both.
@@ -46,42 +51,80 @@ func (s sighting) and(t sighting) sighting {
 	return sighting{at: later(s.at, t.at), words: s.words, several: s.several || t.several || s.words != t.words}
 }
 
-// otherThan is when somebody was shown otherwise; zero: never.
-func (s sighting) otherThan(w *mapping.Presence) time.Time {
-	if !s.several && s.words == wordsDigest(w) {
-		return time.Time{}
+// add adds others to what may be nil.
+func (s sightings) add(others sightings) sightings {
+	if s == nil {
+		return maps.Clone(others)
 	}
-	return s.at
+	for by, seen := range others {
+		s[by] = s[by].and(seen)
+	}
+	return s
 }
 
-// show notes that somebody who asked at a time is shown a person as they may not
-// be any more.
-func (b *blind) show(k userKey, at time.Time, w *mapping.Presence) {
+// since are those of a time or later.
+func (s sightings) since(at time.Time) sightings {
+	var out sightings
+	for by, seen := range s {
+		if seen.at.Before(at) {
+			continue
+		}
+		if out == nil {
+			out = make(sightings)
+		}
+		out[by] = seen
+	}
+	return out
+}
+
+// otherThan says who was shown otherwise.
+func (s sightings) otherThan(w *mapping.Presence) (shown []Shown) {
+	for by, seen := range s {
+		if seen.several || seen.words != wordsDigest(w) {
+			shown = append(shown, Shown{By: by, At: seen.at})
+		}
+	}
+	return shown
+}
+
+// show notes that one who asked at a time is shown a person as they may not be
+// any more.
+func (b *blind) show(k userKey, by string, at time.Time, w *mapping.Presence) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.seen == nil {
-		b.seen = make(map[userKey]sighting)
+		b.seen = make(map[userKey]sightings)
 	}
-	now := sighting{at: at, words: wordsDigest(w)}
-	if before, again := b.seen[k]; again || len(b.seen) < maxBlind {
-		b.seen[k] = before.and(now)
-	} else {
-		b.others = sighting{at: later(b.others.at, at), several: true}
+	of := b.seen[k]
+	before, again := of[by]
+	switch {
+	case !again && b.size == maxBlind:
+		b.others = later(b.others, at)
+	case of == nil:
+		of = make(sightings)
+		b.seen[k] = of
+		fallthrough
+	default:
+		of[by] = before.and(sighting{at: at, words: wordsDigest(w)})
+		if !again {
+			b.size++
+		}
 	}
 	b.any.Store(true)
 }
 
-// of says how somebody was shown.
-func (b *blind) of(k userKey) sighting {
+// of says how somebody was shown; nil: not at all.
+func (b *blind) of(k userKey) sightings {
 	if !b.any.Load() {
-		return sighting{}
+		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s, ok := b.seen[k]; ok {
-		return s
+	of := maps.Clone(b.seen[k])
+	if !b.others.IsZero() {
+		of = of.add(sightings{"": {at: b.others, several: true}})
 	}
-	return b.others
+	return of
 }
 
 // forget begins anew: whoever has changed since is among what is to be told.
@@ -91,16 +134,39 @@ func (b *blind) forget() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.seen, b.others = nil, sighting{}
+	b.seen, b.size, b.others = nil, 0, time.Time{}
 	b.any.Store(false)
+}
+
+type askedBy struct{}
+
+// AskedBy is a context in which people are asked for by somebody who watches them
+// and is not to be shown the past, if they have heard of a change. The name, of
+// ASCII letters and digits, comes back in Change.To.
+func AskedBy(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, askedBy{}, name)
 }
 
 // blindly is what one caller is shown by a source that does not hear; nil: it does.
 type blindly struct {
 	*blind
+	by    string
 	asked time.Time
 	keys  map[userKey]bool
 }
+
+// blindly begins to note what a caller is shown who has asked at a time.
+func (b *blind) blindly(ctx context.Context, keys []userKey, asked time.Time) *blindly {
+	by, _ := ctx.Value(askedBy{}).(string)
+	l := &blindly{blind: b, by: by, asked: asked, keys: make(map[userKey]bool, len(keys))}
+	for _, k := range keys {
+		l.keys[k] = true
+	}
+	return l
+}
+
+// shows notes that the caller is about to be shown somebody.
+func (b *blindly) shows(k userKey, w *mapping.Presence) { b.show(k, b.by, b.asked, w) }
 
 // saw notes what the caller got in the end. What was known when they asked is noted
 // by then: a change that is heard in between is not missed.
@@ -109,7 +175,7 @@ func (b *blindly) saw(r *Reading, err error) {
 		return
 	}
 	if k, ok := parseKey(r.Presence.ID); ok && b.keys[k] {
-		b.show(k, b.asked, &r.Presence.Words)
+		b.shows(k, &r.Presence.Words)
 	}
 }
 
@@ -153,11 +219,16 @@ func (r *reports) begin(k userKey, revision string, now time.Time) {
 	r.recent[k] = report{revision: revision, began: now}
 }
 
-// after says that another change of somebody was reported after a time to all who
-// watched: whoever was shown something else until then has been told.
-func (r *reports) after(k userKey, revision string, at time.Time) bool {
+// unaware are those of shown to whom no other change of somebody was reported
+// since.
+func (r *reports) unaware(k userKey, revision string, shown []Shown) (unaware []Shown) {
 	last, ok := r.last(k)
-	return ok && last.revision != revision && at.Add(clockError).Before(last.began)
+	for _, s := range shown {
+		if !ok || last.revision == revision || !s.At.Add(clockError).Before(last.began) {
+			unaware = append(unaware, s)
+		}
+	}
+	return unaware
 }
 
 func (r *reports) last(k userKey) (report, bool) {

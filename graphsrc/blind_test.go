@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"ucwagate/graphsrc"
 )
 
 func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
@@ -49,6 +51,36 @@ func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestOnlyThoseHearOfItOnceMoreWhoWereShownSomethingElseSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := shared(t, 2)
+		w.watch(somebody(1), somebody(2))
+		pass(25 * time.Second)
+		require.Len(t, w.replicas[0].tear(), 2)
+		ask := func(who string) {
+			_, err := w.replicas[1].Presence(graphsrc.AskedBy(t.Context(), who), somebody(1))
+			require.NoError(t, err)
+		}
+		w.replicas[1].part.Cut(true)
+		ask("early")
+		pass(time.Second)
+		w.put(somebody(1), "Busy")
+		w.replicas[0].Reread([]string{somebody(1)})
+		pass(time.Second)
+		ask("late")
+		require.Len(t, w.replicas[0].tear(), 1)
+		pass(time.Minute) // by now it has read the change itself
+		ask("later")
+		w.replicas[1].part.Cut(false)
+		pass(10 * time.Second)
+		got := w.replicas[0].tear()
+		require.Len(t, got, 1)
+		require.Equal(t, somebody(1), got[0].ID)
+		require.Equal(t, []string{"late"}, got[0].To)
+		require.True(t, got[0].Unsure)
+	})
 }
 
 func TestWhoWasShownBeforeTheChangeWasReportedIsNotReportedAgain(t *testing.T) {

@@ -102,9 +102,16 @@ type Told struct {
 	Changed bool
 	// Insist is set if the sequence number is to be believed although it is older.
 	Insist bool
-	// Shown asks that the person be told as changed whether they have or not: it is
-	// when somebody last asked and was shown something else; zero: not.
-	Shown time.Time
+	// Shown asks that the person be told as changed, whether they have or not: they
+	// were shown otherwise.
+	Shown []Shown
+}
+
+// Shown is who asked for somebody (AskedBy; empty: anybody), and when, and was
+// shown something else than is known now.
+type Shown struct {
+	By string
+	At time.Time
 }
 
 // Heard is a reading that was told.
@@ -129,7 +136,7 @@ type SharedChange struct {
 	// At is when it was told.
 	At time.Time
 	// Shown is set if the words may not have changed: it is that of Told.
-	Shown time.Time
+	Shown []Shown
 	// Revision is greater than that of any earlier change of the person, compared
 	// as two numbers with a dash between them.
 	Revision string

@@ -356,7 +356,7 @@ func TestLookUpsGoOnWithoutTheSharedDirectory(t *testing.T) {
 				synctest.Wait()
 				made := shelf.made()
 				for _, a := range addresses[1:10] {
-					require.Zero(t, look(a), "it is left alone for a while")
+					require.LessOrEqual(t, look(a), 10*time.Millisecond, "it is left alone for a while")
 				}
 				require.Equal(t, made, shelf.made())
 				shelf.change(0, nil)

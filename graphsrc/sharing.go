@@ -45,8 +45,8 @@ const (
 // Who hears of a change asks any of the sources, and must be shown it. So one that
 // does not hear what the others tell (Shared.Hears) looks into the shared records
 // before it shows anybody. Where it cannot, it shows what it knows, and remembers
-// of whom and when: if it turns out that they had changed, whoever leads reports
-// them once more, unless that change was reported later than they were shown.
+// of whom, to whom and when: if it turns out that they had changed, whoever leads
+// tells those once more who were shown it after the change was reported.
 type sharing struct {
 	shared   Shared
 	cache    *cache
@@ -73,7 +73,7 @@ type untold struct {
 	digest uint32
 	known  bool
 	insist bool
-	seen   sighting // by whom nobody heard
+	seen   sightings // while nobody was heard
 }
 
 // passed is a change that was not reported because nobody watched.
@@ -105,7 +105,7 @@ func (s *sharing) note(k userKey, before, after *record) {
 		return
 	}
 	insist := before.known && older(after.sequence, before.sequence)
-	var seen sighting
+	var seen sightings
 	if before.known && !before.words.equal(&after.words) {
 		seen = s.blind.of(k) // others may have told and reported it
 	}
@@ -115,7 +115,7 @@ func (s *sharing) note(k userKey, before, after *record) {
 	if !waits {
 		u = untold{words: before.words, known: before.known, digest: before.digest()}
 	}
-	u.insist, u.seen = u.insist || insist, u.seen.and(seen)
+	u.insist, u.seen = u.insist || insist, u.seen.add(seen)
 	s.untold[k] = u
 }
 
@@ -194,7 +194,7 @@ func (s *sharing) putBack(keys map[userKey]untold) {
 	for k, u := range keys {
 		if newer, ok := s.untold[k]; ok {
 			u.insist = u.insist || newer.insist
-			u.seen = u.seen.and(newer.seen)
+			u.seen = u.seen.add(newer.seen)
 		}
 		s.untold[k] = u
 	}
@@ -329,14 +329,13 @@ func (s *sharing) fetch(ctx context.Context, ids ...string) *blindly {
 	if _, err := s.consult(ctx, keys); err == nil || hears {
 		return nil
 	}
-	b := &blindly{blind: &s.blind, asked: now, keys: make(map[userKey]bool, len(keys))}
+	b := s.blind.blindly(ctx, keys, now)
 	for _, k := range keys {
-		b.keys[k] = true
 		var words mapping.Presence
 		if rec, known := s.cache.peek(k); known {
 			words = rec.words.unpack()
 		}
-		s.blind.show(k, now, &words)
+		b.shows(k, &words)
 	}
 	return b
 }
@@ -344,8 +343,8 @@ func (s *sharing) fetch(ctx context.Context, ids ...string) *blindly {
 // mend has somebody told once more who was shown otherwise than they are, unless
 // that was before they changed; zero: it is not known when.
 func (s *sharing) mend(k userKey, rec *record, changed time.Time) {
-	seen := s.blind.of(k)
-	if seen.at.IsZero() || seen.at.Add(clockError).Before(changed) {
+	seen := s.blind.of(k).since(changed.Add(-clockError))
+	if len(seen) == 0 {
 		return
 	}
 	s.mu.Lock()
@@ -354,7 +353,7 @@ func (s *sharing) mend(k userKey, rec *record, changed time.Time) {
 	if !waits {
 		u = untold{words: rec.words, known: rec.known, digest: rec.digest()}
 	}
-	u.seen = u.seen.and(seen)
+	u.seen = u.seen.add(seen)
 	s.untold[k] = u
 	s.tellSoon()
 }
@@ -388,11 +387,15 @@ func (s *sharing) Deliver(_ context.Context, changes []SharedChange) (failed []S
 	now := s.clk.Now()
 	for i := range changes {
 		c := &changes[i]
-		if !c.Shown.IsZero() && s.reports.after(c.After.ID, c.Revision, c.Shown) {
-			continue
+		if len(c.Shown) > 0 {
+			if c.Shown = s.reports.unaware(c.After.ID, c.Revision, c.Shown); len(c.Shown) == 0 {
+				continue
+			}
 		}
 		if s.watch.has(c.After.ID) {
-			s.reports.begin(c.After.ID, c.Revision, now)
+			if c.to() == nil {
+				s.reports.begin(c.After.ID, c.Revision, now)
+			}
 			reported = append(reported, c)
 			continue
 		}
@@ -422,13 +425,24 @@ func (s *sharing) Deliver(_ context.Context, changes []SharedChange) (failed []S
 // change is what is reported of a change.
 func (s *sharing) change(c *SharedChange) Change {
 	id := c.After.ID.String()
-	out := Change{ID: id, After: c.After.reading(id, c.After.Words), First: c.First, Unsure: c.Unsure, Known: c.At, Revision: c.Revision}
+	out := Change{ID: id, After: c.After.reading(id, c.After.Words), First: c.First, Unsure: c.Unsure, Known: c.At, Revision: c.Revision, To: c.to()}
 	if !c.First && !c.Unsure {
 		out.Before = c.After.reading(id, c.Before)
 		// Of what was before, only the words are kept.
 		out.Before.Presence.Sequence, out.Before.ReadAt, out.Before.LastActive = "", time.Time{}, time.Time{}
 	}
 	return out
+}
+
+// to is who is to hear of it; nil: all.
+func (c *SharedChange) to() (names []string) {
+	for _, shown := range c.Shown {
+		if shown.By == "" {
+			return nil
+		}
+		names = append(names, shown.By)
+	}
+	return names
 }
 
 func (r *SharedReading) reading(id string, words mapping.Presence) Reading {

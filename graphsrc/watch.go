@@ -20,6 +20,9 @@ type Change struct {
 	// a later change of the person is greater, as two numbers with a dash between
 	// them, and a change that comes twice has the same. Empty without other sources.
 	Revision string
+	// To are those who are to hear of it (AskedBy), since they were shown what was
+	// before after the others had heard; nil: all.
+	To []string
 }
 
 // Notify sets the function that hears of changes, in place of Options.OnChange.

@@ -148,7 +148,7 @@ func (s *Server) personPresence(k *call) (gateway.Person, gateway.Presence, erro
 	if err != nil {
 		return who, gateway.Presence{}, err
 	}
-	p, err := s.gateway.PresenceOf(k.Request().Context(), who)
+	p, err := s.gateway.PresenceOf(k.Request().Context(), k.app, who)
 	return who, p, err
 }
 

@@ -56,7 +56,7 @@ func (d *debt) owe(changes []graphsrc.SharedChange, at position, next int64) {
 func (d *debt) add(c graphsrc.SharedChange) {
 	list := d.owed[c.After.ID]
 	if len(list) == maxOwed {
-		c.First, c.Unsure, c.Shown = false, true, time.Time{}
+		c.First, c.Unsure, c.Shown = false, true, nil
 		list = list[:maxOwed-1]
 	}
 	d.owed[c.After.ID] = append(list, c)

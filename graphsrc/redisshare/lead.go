@@ -103,14 +103,23 @@ func (t *term) changes(e *entry) []graphsrc.SharedChange {
 				words, err := decodeWords(next.Value)
 				c.Before, c.First, c.Unsure = words, next.Value == "", next.Value != "" && err != nil
 			case "s":
-				if shown, err := strconv.ParseInt(next.Value, 10, 64); err == nil {
-					c.Shown = t.local(shown)
-				}
+				c.Shown = t.shown(next.Value)
 			}
 		}
 		changes = append(changes, c)
 	}
 	return changes
+}
+
+// shown reads lines of a time and a name.
+func (t *term) shown(lines string) (all []graphsrc.Shown) {
+	for line := range strings.Lines(lines) {
+		at, by, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if ms, err := strconv.ParseInt(at, 10, 64); err == nil {
+			all = append(all, graphsrc.Shown{By: by, At: t.local(ms)})
+		}
+	}
+	return all
 }
 
 // report reports changes; false if the term ends. Those that cannot be reported

@@ -42,8 +42,10 @@ end
 //
 // ARGV: 2 milliseconds until keys end, 3 the most entries, 4 who tells, 5 an epoch
 // if there is none, 6 milliseconds that entries are kept, 7 readings of people who
-// have not changed, each id (16), digest (4), age (3); then for each other one: id, age, age of the last activity or -1,
-// flags (i: insist, a and an age: shown), refusals (1), sequence, digest (4), words, words before.
+// have not changed, each id (16), digest (4), age (3); then for each other one: id,
+// age, age of the last activity or -1, flags (i: insist), refusals (1), sequence,
+// digest (4), words, words before, and who was shown something else, a line of an
+// age and a name for each.
 //
 // It returns the ids of those of the unchanged of whom the whole reading is needed,
 // and ids and records of readings that were refused.
@@ -56,7 +58,7 @@ local ttl = ARGV[2]
 local same, ids = ARGV[7], {}
 for at = 1, len(same), 23 do ids[#ids + 1] = sub(same, at, at + 15) end
 local unchanged = #ids
-for at = 8, #ARGV, 9 do ids[#ids + 1] = ARGV[at] end
+for at = 8, #ARGV, 10 do ids[#ids + 1] = ARGV[at] end
 local found, old = lookup(ids)
 
 local fields, writes, revised, missing, refused = {}, {}, {}, {}, {}
@@ -81,10 +83,11 @@ if #kept > 0 then
 end
 
 for i = unchanged + 1, #ids do
-  local at = 8 + (i - unchanged - 1) * 9
+  local at = 8 + (i - unchanged - 1) * 10
   local id, age, active, flags, state, seq, digest, words, before =
     ARGV[at], ARGV[at+1], ARGV[at+2], ARGV[at+3], ARGV[at+4], ARGV[at+5], ARGV[at+6], ARGV[at+7], ARGV[at+8]
-  local again = string.match(flags, 'a(%d+)')
+  local shown = ARGV[at+9]
+  local again = shown ~= ''
   local insist = string.find(flags, 'i', 1, true)
   local read = ms(now - age)
   if active == '-1' then active = '0000000000000' else active = ms(now - active) end
@@ -124,7 +127,7 @@ for i = unchanged + 1, #ids do
       fields[#fields + 1] = before
     elseif kind == 'a' then
       fields[#fields + 1] = 's'
-      fields[#fields + 1] = ms(now - again)
+      fields[#fields + 1] = string.gsub(shown, '(%d+)( [^\n]*\n)', function(age, by) return ms(now - age) .. by end)
     end
     writes[#writes + 1] = id
     if kind == 'f' then

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,12 +38,12 @@ func (s *Share) tell(ctx context.Context, readings []graphsrc.Told, whole bool) 
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	now := s.o.Clock.Now()
-	args := make([]string, 7, 7+9)
+	args := make([]string, 7, 7+10)
 	args[0], args[1], args[2], args[3], args[4], args[5] = s.period, s.ttl, strconv.Itoa(s.o.MaxEntries), s.who, s.who, ms(s.o.Keep)
 	var same []byte
 	for i := range readings {
 		r := &readings[i]
-		if !whole && !r.Changed && r.Shown.IsZero() && !r.Insist {
+		if !whole && !r.Changed && len(r.Shown) == 0 && !r.Insist {
 			var ok bool
 			if same, ok = appendSame(same, &r.SharedReading, now.Sub(r.ReadAt)); ok {
 				continue
@@ -85,8 +86,9 @@ func appendWhole(args []string, r *graphsrc.Told, now time.Time) []string {
 	if r.Insist {
 		flags += "i"
 	}
-	if !r.Shown.IsZero() {
-		flags += "a" + ms(max(now.Sub(r.Shown), 0))
+	var shown strings.Builder
+	for _, s := range r.Shown {
+		shown.WriteString(ms(max(now.Sub(s.At), 0)) + " " + s.By + "\n")
 	}
 	before := ""
 	if r.Before != nil {
@@ -94,7 +96,7 @@ func appendWhole(args []string, r *graphsrc.Told, now time.Time) []string {
 	}
 	return append(args,
 		string(r.ID[:]), strconv.FormatInt(max(now.Sub(r.ReadAt).Milliseconds(), 0), 10), strconv.FormatInt(active, 10), flags,
-		state(&r.SharedReading), sequence(&r.SharedReading), digest(&r.SharedReading), encodeWords(&r.Words), before)
+		state(&r.SharedReading), sequence(&r.SharedReading), digest(&r.SharedReading), encodeWords(&r.Words), before, shown.String())
 }
 
 // Recall implements graphsrc.Shared.

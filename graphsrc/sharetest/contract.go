@@ -302,12 +302,16 @@ func again(t *testing.T, w *world) {
 	a, b := w.add(t), w.add(t)
 	tell(t, a, told(1, "Available", "", time.Second))
 	once := told(1, "Available", "Available", 0)
-	once.Shown = time.Now().Add(-time.Minute)
+	once.Shown = []graphsrc.Shown{{By: "app1", At: time.Now().Add(-time.Minute)}, {At: time.Now().Add(-time.Hour)}}
 	tell(t, b, once)
 	got := delivered(t, leader(t, a, b), 2)
 	require.True(t, got[1].Unsure)
-	require.Zero(t, got[0].Shown)
-	require.WithinDuration(t, once.Shown, got[1].Shown, time.Second)
+	require.Empty(t, got[0].Shown)
+	require.Len(t, got[1].Shown, 2)
+	for i, want := range once.Shown {
+		require.Equal(t, want.By, got[1].Shown[i].By)
+		require.WithinDuration(t, want.At, got[1].Shown[i].At, time.Second)
+	}
 	require.True(t, newer(t, got[1].Revision, got[0].Revision))
 	require.Equal(t, "Available", got[1].After.Words.Availability)
 }

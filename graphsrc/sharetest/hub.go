@@ -342,7 +342,7 @@ func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 	next := t.SharedReading
 	known, ok := h.records[t.ID]
 	next.Revision = known.Revision
-	again := !t.Shown.IsZero()
+	again := len(t.Shown) > 0
 	change := graphsrc.SharedChange{At: time.Now(), Revision: revision, Unsure: again, Shown: t.Shown}
 	changed := false
 	if ok {
@@ -369,7 +369,7 @@ func (h *Hub) tell(e *hubEntry, t *graphsrc.Told, revision string) bool {
 	}
 	heard := graphsrc.Heard{SharedReading: next, Changed: changed || again, Digest: next.Digest()}
 	if changed {
-		change.Unsure, change.Shown = false, time.Time{}
+		change.Unsure, change.Shown = false, nil
 		heard.ChangedAt = change.At
 	}
 	if heard.Changed {

@@ -11,16 +11,24 @@ import (
 	"ucwagate/graphsrc"
 )
 
+// settled is a tenancy in which two people are known to all replicas, of which the
+// first leads.
+func settled(t *testing.T, replicas int) *tenancy {
+	t.Helper()
+	w := shared(t, replicas)
+	w.watch(somebody(1), somebody(2))
+	pass(25 * time.Second)
+	require.Len(t, w.replicas[0].tear(), 2)
+	return w
+}
+
 func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
 	for name, c := range map[string]struct{ before, after bool }{
 		"somebody asked after the change was told": {after: true}, "somebody asked before": {before: true}, "nobody asked": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := shared(t, 2)
-				w.watch(somebody(1), somebody(2))
-				pass(25 * time.Second)
-				require.Len(t, w.replicas[0].tear(), 2)
+				w := settled(t, 2)
 				w.replicas[1].part.Cut(true)
 				if c.before {
 					require.Equal(t, "Available", w.replicas[1].availability(t, somebody(1)))
@@ -55,10 +63,7 @@ func TestWhoWasShownWithoutHearingOfAChangeIsReportedOnceMore(t *testing.T) {
 
 func TestOnlyThoseHearOfItOnceMoreWhoWereShownSomethingElseSince(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := shared(t, 2)
-		w.watch(somebody(1), somebody(2))
-		pass(25 * time.Second)
-		require.Len(t, w.replicas[0].tear(), 2)
+		w := settled(t, 2)
 		ask := func(who string) {
 			_, err := w.replicas[1].Presence(graphsrc.AskedBy(t.Context(), who), somebody(1))
 			require.NoError(t, err)
@@ -85,10 +90,7 @@ func TestOnlyThoseHearOfItOnceMoreWhoWereShownSomethingElseSince(t *testing.T) {
 
 func TestWhoWasShownBeforeTheChangeWasReportedIsNotReportedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := shared(t, 3)
-		w.watch(somebody(1), somebody(2))
-		pass(25 * time.Second)
-		require.Len(t, w.replicas[0].tear(), 2)
+		w := settled(t, 3)
 		w.replicas[0].part.Cut(true) // it led: until its lease is over, nobody reports
 		w.replicas[1].part.Cut(true)
 		w.put(somebody(1), "Busy")
@@ -111,10 +113,7 @@ func TestWhoWasShownBeforeTheChangeWasReportedIsNotReportedAgain(t *testing.T) {
 
 func TestWhoWasShownIsReportedOnceMoreAlsoIfTheSourceReadTheChangeItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := shared(t, 2)
-		w.watch(somebody(1), somebody(2))
-		pass(25 * time.Second)
-		require.Len(t, w.replicas[0].tear(), 2)
+		w := settled(t, 2)
 		w.replicas[1].part.Cut(true)
 		w.put(somebody(1), "Busy")
 		w.replicas[0].Reread([]string{somebody(1)})
@@ -135,10 +134,7 @@ func TestWhoWasShownIsReportedOnceMoreAlsoIfTheSourceReadTheChangeItself(t *test
 
 func TestAReportThatFailedAtFirstCountsFromItsBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := shared(t, 2)
-		w.watch(somebody(1), somebody(2))
-		pass(25 * time.Second)
-		require.Len(t, w.replicas[0].tear(), 2)
+		w := settled(t, 2)
 		w.replicas[1].part.Cut(true)
 		w.replicas[0].failing(errors.New("some have been told"))
 		w.put(somebody(1), "Busy")

@@ -82,6 +82,25 @@ func (w *town) move(address string, state int) error {
 	return nil
 }
 
+// begin has people move, and counts anew what clients hear of it, until rest or the
+// end of the test.
+func (w *town) begin(t *testing.T, crowd []*client) (rest func()) {
+	t.Helper()
+	for _, c := range crowd {
+		c.forget()
+	}
+	clear(w.moved)
+	life, stop := context.WithCancel(t.Context())
+	var living errgroup.Group
+	living.Go(func() error { return w.live(life) })
+	t.Cleanup(func() { stop(); _ = living.Wait() })
+	return func() {
+		t.Helper()
+		stop()
+		require.NoError(t, living.Wait())
+	}
+}
+
 // live moves people until ctx ends.
 func (w *town) live(ctx context.Context) error {
 	for tick := time.NewTicker(moving); ; {
@@ -116,14 +135,7 @@ func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
 	agree(t, crowd, here, "after signing in")
 	w.sweeps(t)
 
-	for _, c := range crowd {
-		c.forget()
-	}
-	clear(here.moved)
-	life, stop := context.WithCancel(t.Context())
-	defer stop()
-	var living errgroup.Group
-	living.Go(func() error { return here.live(life) })
+	rest := here.begin(t, crowd)
 	for i, g := range w.gateways {
 		t.Logf("gateway %d is replaced", i)
 		g.replace()
@@ -131,8 +143,7 @@ func TestClientsNoticeNothingOfTheReplicas(t *testing.T) {
 	n, last := retried(crowd)
 	require.Zero(t, n, "requests that failed in a rollout, such as: %v", last)
 	w.lose(t, server, cable)
-	stop()
-	require.NoError(t, living.Wait())
+	rest()
 	agree(t, crowd, here, "in the end")
 	check(t, w, here, crowd)
 }

@@ -1,13 +1,9 @@
 package replicatest
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"ucwagate/graphsrc/redistest"
 )
@@ -24,14 +20,7 @@ func TestClientsGoOnWhenAnotherRedisTakesOver(t *testing.T) {
 	crowd, leave := gather(t, w, here, 30, 50)
 	defer leave()
 	agree(t, crowd, here, "after signing in")
-	for _, c := range crowd {
-		c.forget()
-	}
-	clear(here.moved)
-	life, stop := context.WithCancel(t.Context())
-	defer stop()
-	var living errgroup.Group
-	living.Go(func() error { return here.live(life) })
+	rest := here.begin(t, crowd)
 	for i, server := range redis.Servers {
 		redis.AwaitReplica(t)
 		pass(t, 5*time.Second)
@@ -41,8 +30,7 @@ func TestClientsGoOnWhenAnotherRedisTakesOver(t *testing.T) {
 		pass(t, 5*time.Second)
 		server.Restart()
 	}
-	stop()
-	require.NoError(t, living.Wait())
+	rest()
 	agree(t, crowd, here, "in the end")
 	check(t, w, here, crowd)
 }

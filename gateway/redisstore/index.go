@@ -84,7 +84,9 @@ func (x *index) rouse() {
 
 // heard takes in changes whose numbers begin with first. It returns whether any
 // were missed that must have been said before, and with them perhaps more. A
-// number that is heard twice was lost by Redis in between.
+// number that is heard twice was lost by Redis in between. While the shard is
+// broken, whoever is said to be watched no more may be so by entries that are
+// missing: the comparison after the mending tells.
 func (x *index) heard(shard, first string, changes []string) (missed bool) {
 	n, err := strconv.Atoi(shard)
 	seq, failed := strconv.ParseInt(first, 10, 64)
@@ -113,7 +115,9 @@ func (x *index) heard(shard, first string, changes []string) (missed bool) {
 		if seq+int64(i) <= v.seq || c == "" {
 			continue
 		}
-		x.set(v, c[1:], c[0] == '+')
+		if some := c[0] == '+'; some || !v.broken {
+			x.set(v, c[1:], some)
+		}
 	}
 	v.seq = max(v.seq, last)
 	return missed

@@ -94,6 +94,21 @@ func TestAShardWhoseNumbersWentBackIsBrokenThoughRedisDoesNotKnow(t *testing.T) 
 	require.Empty(t, x.broken(), "another replica has mended it by now")
 }
 
+func TestNobodyIsUnwatchedByHearsayWhileAShardIsBroken(t *testing.T) {
+	x := newIndex("w")
+	all := watched(x)
+	read(x, reading{seq: 100, names: []string{"ana", "bo"}, whole: "a 1"})
+	read(x, reading{seq: 100, names: []string{"ana", "bo"}})
+	require.False(t, x.heard("3", "101", []string{"-ana", "-bo", "+cy"}))
+	require.True(t, all["ana"] && all["bo"], "entries of others may be missing")
+	require.True(t, all["cy"])
+	read(x, reading{seq: 103, names: []string{"ana", "cy"}, whole: "b 1"})
+	require.True(t, all["ana"], "it was entered again")
+	require.False(t, all["bo"])
+	require.False(t, x.heard("3", "104", []string{"-ana"}))
+	require.False(t, all["ana"])
+}
+
 func TestAReadingSaysNothingOfNumbersThatBeganAnewMeanwhile(t *testing.T) {
 	x := newIndex("w")
 	x.restart()

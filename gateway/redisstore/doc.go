@@ -15,8 +15,9 @@
 //	{shard of the address}
 //	  w:<address> the applications that watch it, each with a version
 //	  w, wseq     the addresses that anybody watches, and the number of the last change of that
-//	{shard of the owner}
 //	  wwhole      of which server it was found that these lack nothing
+//	  wanew       while that is mended: the applications that were missing and are to look anew
+//	{shard of the owner}
 //	  o:<owner>, o, oseq, owhole   the same of the applications that make their owner available
 //	  own:<owner> the owner's applications, oldest first
 //	{shard of the name}

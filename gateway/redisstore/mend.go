@@ -73,21 +73,27 @@ redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
 return 1
 `)
 
-// mendScript enters applications again.
+// mendScript enters applications again. Those that were missing and are to be told
+// it notes as well: if the reply is lost, or whoever gets it, the next attempt
+// finds them entered.
 //
-// KEYS set seq index...; ARGV - - life channel head, then of each index id version name
-// Returns the ids that were missing.
+// KEYS set seq anew index...; ARGV - tell life channel head, then of each index id version name
+// Returns the ids that were missing and are to be told, if tell is not empty.
 var mendScript = newScript(announce + `
 local lines, missing = {}, {}
-for i = 3, #KEYS do
-  local id, version, name = ARGV[3*i-3], ARGV[3*i-2], ARGV[3*i-1]
+for i = 4, #KEYS do
+  local id, version, name = ARGV[3*i-6], ARGV[3*i-5], ARGV[3*i-4]
   local was = redis.call('HGET', KEYS[i], id)
-  if not was then missing[#missing+1] = id end
+  if not was and ARGV[2] ~= '' then
+    missing[#missing+1] = id
+    redis.call('SADD', KEYS[3], id)
+  end
   if not was or tonumber(was) < tonumber(version) then redis.call('HSET', KEYS[i], id, version) end
   redis.call('PEXPIRE', KEYS[i], ARGV[3])
   if redis.call('SADD', KEYS[1], name) == 1 then lines[#lines+1] = '+' .. name end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[3], ARGV[3])
 announce(lines)
 return missing
 `)
@@ -233,6 +239,9 @@ func (s *Store) heal(ctx context.Context, wounds []wound) error {
 	for i := range replies {
 		ids = append(ids, texts(replies, i)...)
 	}
+	if err := s.recallOwed(ctx); err != nil {
+		return err
+	}
 	for part := range slices.Chunk(ids, together) {
 		if err := s.healSome(ctx, wounds, part); err != nil {
 			return err
@@ -240,6 +249,9 @@ func (s *Store) heal(ctx context.Context, wounds []wound) error {
 		if err := s.pause(mendPause); err != nil {
 			return err
 		}
+	}
+	if err := s.forgetOwed(ctx); err != nil {
+		return err
 	}
 	calls := make([]call, len(wounds))
 	for i, w := range wounds {
@@ -269,16 +281,42 @@ func (s *Store) healSome(ctx context.Context, wounds []wound, ids []string) erro
 			calls, of = append(calls, s.mendCall(p, part)), append(of, p)
 		}
 	}
-	failed := s.runEach(ctx, "noting again who is watched", calls, func(i int, m message) {
-		missing, _ := m.AsStrSlice()
-		for _, id := range missing {
-			if of[i].index == s.watched {
-				s.anew[id] = struct{}{}
-			}
-		}
-	})
+	failed := s.runEach(ctx, "noting again who is watched", calls, func(_ int, m message) { s.owe(m) })
 	return errors.Join(failed, s.lookAnew(ctx))
 }
+
+// owe takes in applications that are to look anew.
+func (s *Store) owe(m message) {
+	ids, _ := m.AsStrSlice()
+	for _, id := range ids {
+		s.anew[id] = struct{}{}
+	}
+}
+
+// recallOwed tells whoever was entered by those who tried before, and perhaps was
+// not told.
+func (s *Store) recallOwed(ctx context.Context) error {
+	commands := make([]command, shards)
+	for i := range commands {
+		commands[i] = s.client.B().Smembers().Key(s.anewKey(i)).Build()
+	}
+	failed := s.askEach(ctx, "reading who is to look anew", commands, func(_ int, m message) { s.owe(m) })
+	return errors.Join(failed, s.lookAnew(ctx))
+}
+
+// forgetOwed notes that all have been told.
+func (s *Store) forgetOwed(ctx context.Context) error {
+	commands := make([]command, shards)
+	for i := range commands {
+		commands[i] = s.client.B().Del().Key(s.anewKey(i)).Build()
+	}
+	_, err := s.askAll(ctx, "noting that all were told to look anew", commands)
+	return err
+}
+
+// anewKey names those who were missing in a shard of the index of addresses, until
+// all of them were told.
+func (s *Store) anewKey(shard int) string { return s.key(shard, "wanew") }
 
 // stakes reads what applications have in shards that are broken.
 func (s *Store) stakes(ctx context.Context, wounds []wound, ids []string) (map[place][]stake, error) {
@@ -323,8 +361,12 @@ func (s *Store) stakes(ctx context.Context, wounds []wound, ids []string) (map[p
 
 // mendCall enters stakes in a shard.
 func (s *Store) mendCall(p place, stakes []stake) call {
-	keys := s.shardKeys(p.index, p.shard)[:2]
-	args := s.noteArgs(p.index, p.shard, "", "")
+	tell := ""
+	if p.index == s.watched {
+		tell = "1"
+	}
+	keys := append(s.shardKeys(p.index, p.shard)[:2], s.anewKey(p.shard))
+	args := s.noteArgs(p.index, p.shard, "", tell)
 	for _, k := range stakes {
 		keys = append(keys, s.keyOf(p.index.kind, k.name))
 		args = append(args, k.id, k.version, k.name)

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -190,4 +191,64 @@ func whole(t *testing.T, client rueidis.Client, prefix string) (n int) {
 		}
 	}
 	return n
+}
+
+// mends says whether a command enters applications again.
+func mends(words []string) bool { return runs(words, "wanew", "4") }
+
+// unknow lets the index know nothing of an address any more, nor that it was whole.
+func unknow(t *testing.T, client rueidis.Client, address string) {
+	t.Helper()
+	key := keyOf(t, client, ":w:"+address)
+	shard := strings.TrimSuffix(key, "w:"+address)
+	require.NoError(t, client.Do(t.Context(), client.B().Srem().Key(shard+"w").Member(address).Build()).Error())
+	require.NoError(t, client.Do(t.Context(), client.B().Del().Key(key, shard+"wwhole").Build()).Error())
+}
+
+// position is what the client of an application asks for next.
+func position(t *testing.T, s *redisstore.Store, id string) (ack int64) {
+	t.Helper()
+	require.NoError(t, s.Update(t.Context(), id, func(sess *session.Session) error { ack = sess.Position(""); return nil }))
+	return ack
+}
+
+func TestWhoeverWasEnteredAgainIsToldThoughNobodyHeardOfIt(t *testing.T) {
+	for name, gone := range map[string]bool{"the reply is lost": false, "the replica is gone": true} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			client, healer := server.Client(t), &wire{Client: server.Client(t)}
+			clk := storetest.NewClock()
+			a, b := openImpatient(t, healer, clk), openImpatient(t, client, clk)
+			a.Open(gateway.Hooks{})
+			eventually(t, "it is known who is watched", func() bool { return whole(t, client, "p") == 2*64 })
+			create(t, a, "1")
+			require.NoError(t, subscribe(t.Context(), a, clk, "1", ana))
+			ack := position(t, a, "1")
+			happened := make(chan struct{}, 1)
+			healer.happens(func(words []string) mishap {
+				switch {
+				case len(happened) > 0:
+					return mishap{fails: gone}
+				case !mends(words):
+					return mishap{}
+				}
+				return mishap{lost: true, after: func() { happened <- struct{}{} }}
+			})
+			unknow(t, client, ana)
+			clk.Advance(time.Minute) // a sweep
+			eventually(t, "it is mended", func() bool { return len(happened) > 0 })
+			require.NotEqual(t, 2*64, whole(t, client, "p"))
+			if gone {
+				b.Open(gateway.Hooks{})
+			}
+			clk.Advance(61 * time.Second) // somebody else may begin
+			eventually(t, "it is known again", func() bool { return whole(t, client, "p") == 2*64 })
+			p := take(t, b, clk, "1", ack)
+			require.NotNil(t, p)
+			require.True(t, p.Overflow, "it may have missed something")
+			for _, key := range keys(t, client) {
+				require.NotContains(t, key, "wanew", "all were told")
+			}
+		})
+	}
 }

@@ -81,6 +81,10 @@ type Hooks struct {
 	Available func(owner string, available bool)
 }
 
+// LongAway is how long a store must not have been reached for P-GETs to have been
+// held for a time that matters.
+const LongAway = 30 * time.Second
+
 // Errors of a Store.
 var (
 	// ErrFull says that a store holds as much as it may.

@@ -14,9 +14,6 @@ const (
 	tickEvery = time.Second
 	// dueAtOnce bounds how many sessions one call of the store returns.
 	dueAtOnce = 1000
-	// longAway is how long the store must not have been reached for P-GETs to
-	// have been held for a time that matters.
-	longAway = 30 * time.Second
 )
 
 // ticker lets time pass in the sessions for which something is due.
@@ -27,7 +24,8 @@ type ticker struct {
 
 // tick does so once. What fell due while the store could not be reached for long
 // it leaves alone until the store returns it again: the P-GETs that were held
-// meanwhile come first, or their clients would pass for silent.
+// meanwhile come first, or their clients would pass for silent. For a part of the
+// store that could not be reached, Due does the same.
 func (t *ticker) tick(ctx context.Context) {
 	g := t.gateway
 	for ctx.Err() == nil {
@@ -40,7 +38,7 @@ func (t *ticker) tick(ctx context.Context) {
 			g.log.ErrorContext(ctx, "the store could not tell what is due", "error", err)
 			return
 		}
-		wait := !t.lost.IsZero() && now.Sub(t.lost) >= longAway
+		wait := !t.lost.IsZero() && now.Sub(t.lost) >= LongAway
 		if !wait && !t.all(ctx, ids) {
 			return // what is due comes again
 		}

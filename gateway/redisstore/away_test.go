@@ -103,6 +103,70 @@ func TestOneMemberThatIsAwayKeepsNobodyFromTheOthers(t *testing.T) {
 	require.Equal(t, []string{"1"}, ids)
 }
 
+// shardOf is the shard of an application, as it stands in the keys.
+func shardOf(t *testing.T, c rueidis.Client, id string) string {
+	t.Helper()
+	return strings.TrimSuffix(strings.TrimPrefix(keyOf(t, c, ":app:"+id), "p:"), ":app:"+id)
+}
+
+func TestWhatFellDueWhereAMemberWasAwayForLongComesAfterWhoeverWaited(t *testing.T) {
+	client := newPartial(redistest.Start(t).Client(t))
+	clk := storetest.NewClock()
+	s := openImpatient(t, client, clk)
+	s.Open(gateway.Hooks{})
+	byShard := make(map[string][]string)
+	var away string // a shard that has three
+	for i := 0; away == ""; i++ {
+		id := strconv.Itoa(i)
+		create(t, s, id)
+		require.NoError(t, subscribe(t.Context(), s, clk, id, ana))
+		shard := shardOf(t, client, id)
+		if byShard[shard] = append(byShard[shard], id); len(byShard[shard]) == 3 {
+			away = shard
+		}
+	}
+	n := 0
+	for shard, ids := range byShard {
+		if shard != away {
+			n += len(ids)
+		}
+	}
+	due := func(limit int) []string {
+		t.Helper()
+		ids, err := s.Due(t.Context(), clk.Now(), limit)
+		if client.slot.Load() == "" || len(ids) > 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, gateway.ErrUnavailable)
+		}
+		return ids
+	}
+	require.Empty(t, due(1000))
+	clk.Advance(27*time.Minute - 10*time.Second)
+	client.slot.Store(away)
+	require.Empty(t, due(1000))
+	clk.Advance(10 * time.Second)
+	require.Len(t, due(1000), n, "the others are reached")
+	clk.Advance(20 * time.Second)
+	require.Empty(t, due(1000))
+
+	client.slot.Store("")
+	require.Empty(t, due(2), "whoever was held comes first")
+	require.Empty(t, due(2), "also where that is more than is returned at once")
+	clk.Advance(29 * time.Second)
+	require.Len(t, due(1000), n, "the others come again")
+	clk.Advance(time.Second)
+	require.ElementsMatch(t, byShard[away], due(1000))
+
+	client.slot.Store(away)
+	clk.Advance(time.Second)
+	require.Empty(t, due(1000))
+	clk.Advance(28 * time.Second)
+	client.slot.Store("")
+	clk.Advance(time.Second)
+	require.Len(t, due(1000), n+3, "that was not for long")
+}
+
 func TestWhatWasUsedWhileRedisWasAwayForLongIsNotEndedByWhoeverIsBackFirst(t *testing.T) {
 	server := redistest.Start(t)
 	client := newPartial(server.Client(t))

@@ -76,6 +76,7 @@ type Store struct {
 	mending chan struct{}       // receives when a shard of an index is broken
 	anew    map[string]struct{} // applications that are to look anew; the work of mendWhenAsked
 	seen    dueClock
+	away    away
 
 	mu       sync.Mutex
 	timer    clock.Timer

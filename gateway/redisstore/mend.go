@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"ucwagate/gateway/session"
 )
 
@@ -16,6 +18,13 @@ import (
 // which server it was found whole. If that is missing or another server answers,
 // which may lack the last changes of the one before, some replica enters again
 // what all sessions watch, and lets those that were missing look anew.
+//
+// A member that comes back without what it wrote last, or another in its place,
+// has lost that of the applications of the same shards as well. They are let look
+// anew: what says that a change was pushed to them stands with another member,
+// and the push is not repeated. A single server loses both. And they may watch
+// again whom they had left, of which shards that are whole know nothing: what
+// they watch is entered everywhere.
 //
 // A session may leave an address between being read and being entered. That is
 // too much in the index, never too little, and goes with the application.
@@ -55,10 +64,11 @@ var membersScript = newScript(source + `
 return {redis.call('GET', KEYS[2]) or '0', redis.call('SMEMBERS', KEYS[1]), whole()}
 `)
 
-// brokenScript asks of a shard which server has it and how it was found whole.
+// brokenScript asks of a shard which server has it, how it was found whole, and
+// whether it ever was.
 //
 // KEYS set seq whole
-var brokenScript = newScript(source + `return {source(), whole()}`)
+var brokenScript = newScript(source + `return {source(), whole(), redis.call('EXISTS', KEYS[3])}`)
 
 // wholeScript notes that a shard lacks nothing, if it is on the same server yet.
 //
@@ -171,8 +181,24 @@ type (
 	wound struct {
 		place
 		source string
+		back   bool // the server has been whole, and lacks what was written last
 	}
 )
+
+// harm is what wounds come to.
+type harm struct {
+	broken map[place]bool
+	back   [shards]bool // shards of servers that lack what was written last
+}
+
+func harmOf(wounds []wound) (h harm) {
+	h.broken = make(map[place]bool, len(wounds))
+	for _, w := range wounds {
+		h.broken[w.place] = true
+		h.back[w.shard] = h.back[w.shard] || w.back
+	}
+	return h
+}
 
 // mend makes broken shards whole, unless another replica is at it. If it fails
 // halfway the claim stays, so that it is not begun again at once.
@@ -218,7 +244,7 @@ func (s *Store) wounds(ctx context.Context) (found []wound, err error) {
 		v := &asked[i].index.shards[asked[i].shard]
 		v.mu.Lock()
 		if whole := text(reply, 1); whole == "" || v.lost && whole == v.whole {
-			found = append(found, wound{asked[i], text(reply, 0)})
+			found = append(found, wound{asked[i], text(reply, 0), number(reply, 2) == 1})
 		}
 		v.mu.Unlock()
 	}
@@ -242,8 +268,9 @@ func (s *Store) heal(ctx context.Context, wounds []wound) error {
 	if err := s.recallOwed(ctx); err != nil {
 		return err
 	}
+	harm := harmOf(wounds)
 	for part := range slices.Chunk(ids, together) {
-		if err := s.healSome(ctx, wounds, part); err != nil {
+		if err := s.healSome(ctx, harm, part); err != nil {
 			return err
 		}
 		if err := s.pause(mendPause); err != nil {
@@ -269,16 +296,20 @@ type stake struct{ id, version, name string }
 
 // healSome does so for some applications. Of what was said of an address before
 // one was entered again it has heard nothing, so it is to look anew.
-func (s *Store) healSome(ctx context.Context, wounds []wound, ids []string) error {
-	stakes, err := s.stakes(ctx, wounds, ids)
+func (s *Store) healSome(ctx context.Context, h harm, ids []string) error {
+	stakes, err := s.stakes(ctx, h, ids)
 	if err != nil {
 		return err
 	}
 	var calls []call
-	var of []place
 	for p, all := range stakes {
 		for part := range slices.Chunk(all, atOnce) {
-			calls, of = append(calls, s.mendCall(p, part)), append(of, p)
+			calls = append(calls, s.mendCall(p, part))
+		}
+	}
+	for _, id := range ids {
+		if h.back[shardOf(id)] && s.client.Mode() == rueidis.ClientModeCluster {
+			s.anew[id] = struct{}{}
 		}
 	}
 	failed := s.runEach(ctx, "noting again who is watched", calls, func(_ int, m message) { s.owe(m) })
@@ -318,8 +349,9 @@ func (s *Store) forgetOwed(ctx context.Context) error {
 // all of them were told.
 func (s *Store) anewKey(shard int) string { return s.key(shard, "wanew") }
 
-// stakes reads what applications have in shards that are broken.
-func (s *Store) stakes(ctx context.Context, wounds []wound, ids []string) (map[place][]stake, error) {
+// stakes reads what applications have in shards that are broken; of those whose own
+// server went back, in all.
+func (s *Store) stakes(ctx context.Context, h harm, ids []string) (map[place][]stake, error) {
 	commands := make([]command, len(ids))
 	for i, id := range ids {
 		commands[i] = s.client.B().Hmget().Key(s.keyOf("app", id)).Field("rec", "s", "v").Build()
@@ -327,10 +359,6 @@ func (s *Store) stakes(ctx context.Context, wounds []wound, ids []string) (map[p
 	replies, err := s.askAll(ctx, "reading sessions", commands)
 	if err != nil {
 		return nil, err
-	}
-	broken := make(map[place]bool, len(wounds))
-	for _, w := range wounds {
-		broken[w.place] = true
 	}
 	stakes := make(map[place][]stake)
 	for i, id := range ids {
@@ -345,7 +373,7 @@ func (s *Store) stakes(ctx context.Context, wounds []wound, ids []string) (map[p
 			continue
 		}
 		enter := func(x *index, name string) {
-			if p := (place{x, shardOf(name)}); broken[p] {
+			if p := (place{x, shardOf(name)}); h.broken[p] || h.back[shardOf(id)] {
 				stakes[p] = append(stakes[p], stake{id, kept[2], name})
 			}
 		}

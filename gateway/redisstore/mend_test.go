@@ -252,3 +252,87 @@ func TestWhoeverWasEnteredAgainIsToldThoughNobodyHeardOfIt(t *testing.T) {
 		})
 	}
 }
+
+// baseOf begins the keys of the shard in which an application or an address is,
+// given what its key ends with.
+func baseOf(t *testing.T, client rueidis.Client, suffix string) string {
+	t.Helper()
+	for _, node := range client.Nodes() {
+		list, err := node.Do(t.Context(), node.B().Keys().Pattern("*"+suffix).Build()).AsStrSlice()
+		require.NoError(t, err)
+		if len(list) > 0 {
+			return strings.TrimSuffix(list[0], suffix)
+		}
+	}
+	require.FailNow(t, "there is no such key", suffix)
+	return ""
+}
+
+// goBack has a shard mended as one whose server lacks what was written last.
+func goBack(t *testing.T, client rueidis.Client, clk *storetest.Clock, base string) {
+	t.Helper()
+	const another = "0 another"
+	require.NoError(t, client.Do(t.Context(), client.B().Set().Key(base+"wwhole").Value(another).PxMilliseconds(3_600_000).Build()).Error())
+	clk.Advance(time.Minute) // a sweep
+	eventually(t, "it is mended", func() bool {
+		found, err := client.Do(t.Context(), client.B().Get().Key(base+"wwhole").Build()).ToString()
+		return err == nil && found != another
+	})
+}
+
+func TestWhoeverMayHaveLostAPushWithTheirMemberOfAClusterIsTold(t *testing.T) {
+	for name, inCluster := range map[string]bool{"a cluster": true, "a single server": false} {
+		t.Run(name, func(t *testing.T) {
+			var client rueidis.Client
+			if inCluster {
+				client = redistest.StartCluster(t).Client(t)
+			} else {
+				client = redistest.Start(t).Client(t)
+			}
+			clk := storetest.NewClock()
+			s := openImpatient(t, client, clk)
+			s.Open(gateway.Hooks{})
+			eventually(t, "it is known who is watched", func() bool { return whole(t, client, "p") == 2*64 })
+			acks := make(map[string]int64)
+			for _, id := range []string{"1", "2"} { // in two shards
+				create(t, s, id)
+				require.NoError(t, subscribe(t.Context(), s, clk, id, ana))
+				acks[id] = position(t, s, id)
+			}
+			base := baseOf(t, client, "app:1")
+			require.NotEqual(t, base, baseOf(t, client, "app:2"))
+			require.NoError(t, s.Publish(t.Context(), ana, &session.Event{
+				Kind: session.ContactPresence, Type: session.Updated, Class: session.High, Key: ana, Revision: "1-1",
+			}))
+			require.NoError(t, client.Do(t.Context(), client.B().Del().Key(base+"in:1", base+"rev:1").Build()).Error())
+			goBack(t, client, clk, base)
+
+			p := take(t, s, clk, "1", acks["1"])
+			require.NotNil(t, p)
+			require.Equal(t, inCluster, p.Overflow, "of a single server all is lost together, and whoever has pushed does so again")
+			p = take(t, s, clk, "2", acks["2"])
+			require.NotNil(t, p)
+			require.False(t, p.Overflow)
+		})
+	}
+}
+
+func TestWhoeverASessionThatWentBackWatchesAgainIsEnteredAgain(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	clk := storetest.NewClock()
+	s := openImpatient(t, client, clk)
+	var seen shown
+	s.Open(seen.hooks())
+	eventually(t, "it is known who is watched", func() bool { return whole(t, client, "p") == 2*64 })
+	create(t, s, "1")
+	require.NoError(t, subscribe(t.Context(), s, clk, "1", bo))
+	base := baseOf(t, client, "app:1")
+	require.NotEqual(t, base, baseOf(t, client, "w:"+bo), "they are not with one member")
+	saved, err := client.Do(t.Context(), client.B().Dump().Key(base+"app:1").Build()).ToString()
+	require.NoError(t, err)
+	require.NoError(t, s.Update(t.Context(), "1", func(sess *session.Session) error { return sess.Unsubscribe("s", clk.Now()) }))
+	eventually(t, "nobody watches", func() bool { return len(seen.gone()) == 1 })
+	require.NoError(t, client.Do(t.Context(), client.B().Restore().Key(base+"app:1").Ttl(3_600_000).SerializedValue(saved).Replace().Build()).Error())
+	goBack(t, client, clk, base)
+	eventually(t, "somebody watches again", func() bool { return seen.has(bo) })
+}

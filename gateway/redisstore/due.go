@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -168,13 +168,34 @@ func (s *Store) Claim(ctx context.Context, key string, d time.Duration) (time.Ti
 	now := s.clock.Now()
 	m, err := s.run(ctx, "claiming", call{
 		script: claimScript, keys: []string{s.keyOf("claim", key)},
-		args: []string{micros(now), micros(now.Add(d)), strconv.FormatInt((4*d + time.Minute).Milliseconds(), 10)},
+		args: []string{micros(now), micros(now.Add(d)), millis(lifeOf(d))},
 	})
 	if err != nil {
 		return time.Time{}, false, err
 	}
 	reply := list(m)
 	return instant(text(reply, 0)), number(reply, 1) == 1, nil
+}
+
+// lifeOf is what Redis gives the key of a claim.
+func lifeOf(d time.Duration) time.Duration { return 4*d + time.Minute }
+
+// errDeposed says that a claim has ended, and another replica has it.
+var errDeposed = errors.New("another replica has the claim by now")
+
+// extendClaim lets a claim that ends at until end d from now, which it returns.
+func (s *Store) extendClaim(ctx context.Context, key string, until time.Time, d time.Duration) (time.Time, error) {
+	next := s.clock.Now().Add(d)
+	m, err := s.run(ctx, "extending a claim", call{
+		script: extendScript, keys: []string{s.keyOf("claim", key)}, args: []string{micros(until), micros(next), millis(lifeOf(d))},
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if ours, _ := m.AsInt64(); ours != 1 {
+		return time.Time{}, fmt.Errorf("extending a claim: %w", errDeposed)
+	}
+	return next, nil
 }
 
 // Release implements gateway.Store.

@@ -32,10 +32,9 @@ import (
 const (
 	// mendClaim is the claim of the replica that mends.
 	mendClaim = "mend the indexes"
-	// mendFor is how long it may take at least, mendEach for each application
-	// besides. If the replica is lost another begins after that.
-	mendFor  = time.Minute
-	mendEach = 10 * time.Millisecond
+	// mendFor is how long it lasts after each part of the work. If the replica is
+	// lost another begins after that.
+	mendFor = time.Minute
 	// mendPause keeps Redis free for others, and those who look anew apart. It
 	// follows the applications that are read at once, in real time.
 	mendPause = 100 * time.Millisecond
@@ -201,30 +200,24 @@ func harmOf(wounds []wound) (h harm) {
 }
 
 // mend makes broken shards whole, unless another replica is at it. If it fails
-// halfway the claim stays, so that it is not begun again at once.
+// halfway the claim stays, so that it is not begun again at once; but a replica
+// that is closed leaves it to another.
 func (s *Store) mend(ctx context.Context) error {
 	if err := s.lookAnew(ctx); err != nil {
 		return err
 	}
-	n, _, err := s.Count(ctx)
-	if err != nil {
-		return err
-	}
-	_, taken, err := s.Claim(ctx, mendClaim, mendFor+time.Duration(n)*mendEach)
+	until, taken, err := s.Claim(ctx, mendClaim, mendFor)
 	if err != nil || !taken {
 		return err
 	}
 	wounds, err := s.wounds(ctx)
-	if err != nil {
-		return err
+	if err == nil && len(wounds) > 0 {
+		err = s.heal(ctx, wounds, until)
 	}
-	if len(wounds) > 0 {
-		s.log.InfoContext(ctx, "who is watched is made whole", "shards", len(wounds), "applications", n)
-		if err := s.heal(ctx, wounds); err != nil {
-			return err
-		}
+	if err == nil || s.ctx.Err() != nil && !errors.Is(err, errDeposed) {
+		err = errors.Join(err, s.Release(context.WithoutCancel(ctx), mendClaim))
 	}
-	return s.Release(ctx, mendClaim)
+	return err
 }
 
 // wounds asks Redis which shards are still broken: another replica may have
@@ -251,8 +244,9 @@ func (s *Store) wounds(ctx context.Context) (found []wound, err error) {
 	return found, err
 }
 
-// heal enters what all applications watch into the shards that are broken.
-func (s *Store) heal(ctx context.Context, wounds []wound) error {
+// heal enters what all applications watch into the shards that are broken. until
+// is when the claim ends.
+func (s *Store) heal(ctx context.Context, wounds []wound, until time.Time) error {
 	commands := make([]command, shards)
 	for i := range commands {
 		commands[i] = s.client.B().Zrange().Key(s.key(i, "idle")).Min("0").Max("-1").Build()
@@ -268,8 +262,12 @@ func (s *Store) heal(ctx context.Context, wounds []wound) error {
 	if err := s.recallOwed(ctx); err != nil {
 		return err
 	}
+	s.log.InfoContext(ctx, "who is watched is made whole", "shards", len(wounds), "applications", len(ids))
 	harm := harmOf(wounds)
 	for part := range slices.Chunk(ids, together) {
+		if until, err = s.extendClaim(ctx, mendClaim, until, mendFor); err != nil {
+			return err
+		}
 		if err := s.healSome(ctx, harm, part); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -194,7 +195,9 @@ func whole(t *testing.T, client rueidis.Client, prefix string) (n int) {
 }
 
 // mends says whether a command enters applications again.
-func mends(words []string) bool { return runs(words, "wanew", "4") }
+func mends(words []string) bool {
+	return strings.HasPrefix(words[0], "EVAL") && slices.ContainsFunc(words, func(key string) bool { return strings.HasSuffix(key, "}:wanew") })
+}
 
 // unknow lets the index know nothing of an address any more, nor that it was whole.
 func unknow(t *testing.T, client rueidis.Client, address string) {
@@ -335,4 +338,74 @@ func TestWhoeverASessionThatWentBackWatchesAgainIsEnteredAgain(t *testing.T) {
 	require.NoError(t, client.Do(t.Context(), client.B().Restore().Key(base+"app:1").Ttl(3_600_000).SerializedValue(saved).Replace().Build()).Error())
 	goBack(t, client, clk, base)
 	eventually(t, "somebody watches again", func() bool { return seen.has(bo) })
+}
+
+// mendMany lets a store enter again what 250 applications watch, in three parts. at
+// is what happens to its commands meanwhile: in which part, and whether one begins
+// that part. Another store stands by.
+func mendMany(t *testing.T, clk *storetest.Clock, at func(part int, begins bool) mishap) (healer, other *redisstore.Store) {
+	t.Helper()
+	server := redistest.Start(t)
+	client, way := server.Client(t), &wire{Client: server.Client(t)}
+	healer, other = openImpatient(t, way, clk), openImpatient(t, client, clk)
+	healer.Open(gateway.Hooks{})
+	eventually(t, "it is known who is watched", func() bool { return whole(t, client, "p") == 2*64 })
+	for i := range 250 {
+		id := fmt.Sprint(i)
+		create(t, other, id)
+		require.NoError(t, subscribe(t.Context(), other, clk, id, ana))
+	}
+	var mu sync.Mutex
+	part := 0
+	way.happens(func(words []string) mishap {
+		mu.Lock()
+		defer mu.Unlock()
+		begins := words[0] == "EVALSHA" && mends(words)
+		if begins {
+			part++
+		}
+		return at(part, begins)
+	})
+	unknow(t, client, ana)
+	clk.Advance(time.Minute) // a sweep
+	return healer, other
+}
+
+func claimed(t *testing.T, s *redisstore.Store) bool {
+	t.Helper()
+	_, taken, err := s.Claim(t.Context(), "mend the indexes", time.Minute)
+	require.NoError(t, err)
+	return !taken
+}
+
+func TestAnotherReplicaGoesOnMendingSoonButNotWhileOneIsAtIt(t *testing.T) {
+	clk := storetest.NewClock()
+	lost := make(chan struct{})
+	_, other := mendMany(t, clk, func(part int, begins bool) mishap {
+		if begins {
+			clk.Set(clk.Now().Add(50 * time.Second))
+			if part == 3 {
+				close(lost)
+			}
+		}
+		return mishap{fails: part >= 3}
+	})
+	<-lost
+	require.True(t, claimed(t, other), "it was at it a moment ago")
+	clk.Set(clk.Now().Add(time.Minute))
+	require.False(t, claimed(t, other))
+}
+
+func TestAReplicaThatIsClosedLeavesTheMendingToAnother(t *testing.T) {
+	clk := storetest.NewClock()
+	begun := make(chan struct{})
+	healer, other := mendMany(t, clk, func(part int, begins bool) mishap {
+		if begins && part == 1 {
+			close(begun)
+		}
+		return mishap{}
+	})
+	<-begun
+	healer.Close()
+	require.False(t, claimed(t, other))
 }

@@ -384,3 +384,12 @@ if until_ and tonumber(ARGV[1]) < tonumber(until_) then return {until_, 0} end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return {ARGV[2], 1}
 `)
+
+// extendScript puts off the end of a claim that nobody else has taken by now.
+//
+// KEYS claim; ARGV until next life; returns whether it is the caller's yet.
+var extendScript = newScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+`)

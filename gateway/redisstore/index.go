@@ -24,6 +24,7 @@ type view struct {
 	mu    sync.Mutex
 	seq   int64  // of the last change taken in; 0: nothing is known
 	heard int64  // the largest that was heard of
+	top   int64  // the largest of all; Redis counts on from there unless it has lost something
 	round uint64 // counts the times when numbers began anew: what was asked before says nothing
 	stale bool   // it has to be compared
 	names map[string]struct{}
@@ -39,7 +40,8 @@ type reading struct {
 	names []string
 	whole string
 
-	known int64  // the largest number that was known when Redis was asked
+	known int64  // the largest number that was known when Redis was asked, since they began anew
+	top   int64  // of the view then
 	round uint64 // of the view then
 }
 
@@ -100,12 +102,13 @@ func (x *index) heard(shard, first string, changes []string) (missed bool) {
 	switch {
 	case seq <= v.heard:
 		v.begin(last)
+		v.top, v.lost = max(v.top, last), true
 		x.rouse()
 		return false
 	case v.heard != 0:
 		missed = seq > v.heard+1
 	}
-	v.heard = last
+	v.heard, v.top = last, max(v.top, last)
 	if v.seq == 0 || seq > v.seq+1 {
 		v.stale = true
 		x.rouse()
@@ -153,7 +156,8 @@ func (x *index) compare(shard int, r reading) {
 	if r.seq != 0 && r.seq < v.seq && v.seq > r.known {
 		return // changes that came later were heard before
 	}
-	v.lost = r.whole == v.whole && (v.lost || r.seq < r.known)
+	mended := r.whole != "" && r.whole != v.whole
+	v.lost = r.whole == v.whole && (v.lost || r.seq < r.top)
 	v.whole, v.broken = r.whole, r.whole == "" || v.lost
 	there := make(map[string]struct{}, len(r.names))
 	for _, name := range r.names {
@@ -165,9 +169,12 @@ func (x *index) compare(shard int, r reading) {
 			x.set(v, name, false)
 		}
 	}
-	if r.seq < r.known && v.heard <= r.known {
+	switch {
+	case v.heard > r.known: // since Redis was asked
+	case r.seq < r.known, mended && v.heard != 0: // mending may have begun numbers anew
 		v.heard = r.seq
 	}
+	v.top = max(r.seq, v.heard)
 	v.seq, v.stale = r.seq, v.heard > max(r.seq, r.known)
 	if v.stale {
 		x.rouse()
@@ -209,7 +216,7 @@ func (s *Store) compare(ctx context.Context, x *index, all bool) error {
 		v := &x.shards[i]
 		v.mu.Lock()
 		if all || v.stale {
-			wanted, readings = append(wanted, i), append(readings, reading{known: max(v.seq, v.heard), round: v.round})
+			wanted, readings = append(wanted, i), append(readings, reading{known: max(v.seq, v.heard), top: v.top, round: v.round})
 			calls = append(calls, call{script: membersScript, keys: s.shardKeys(x, i)})
 		}
 		v.mu.Unlock()

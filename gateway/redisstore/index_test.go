@@ -16,7 +16,7 @@ func watched(x *index) map[string]bool {
 // read lets a shard be compared with what Redis holds.
 func read(x *index, r reading) {
 	v := &x.shards[3]
-	r.known, r.round = max(v.seq, v.heard), v.round
+	r.known, r.top, r.round = max(v.seq, v.heard), v.top, v.round
 	x.compare(3, r)
 }
 
@@ -92,6 +92,44 @@ func TestAShardWhoseNumbersWentBackIsBrokenThoughRedisDoesNotKnow(t *testing.T) 
 	require.Empty(t, x.broken())
 	read(x, reading{seq: 100, names: []string{"ana"}, whole: "a 3"})
 	require.Empty(t, x.broken(), "another replica has mended it by now")
+}
+
+func TestThatNumbersWentBackIsNotForgottenWhenTheyBeginAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		anew func(x *index)
+		seq  int64
+	}{
+		"the connection is made anew": {(*index).restart, 102},
+		"a number is heard twice": {func(x *index) {
+			x.heard("3", "102", []string{"+bo"})
+			x.heard("3", "103", []string{"+cy", "+di"})
+		}, 104},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := newIndex("w")
+			read(x, reading{seq: 100, names: []string{"ana"}, whole: "a 1"})
+			require.False(t, x.heard("3", "101", []string{"+bo", "+cy", "-ana"})) // up to 103
+			read(x, reading{seq: 103, names: []string{"bo", "cy"}, whole: "a 1"})
+			require.Empty(t, x.broken())
+			c.anew(x)
+			read(x, reading{seq: c.seq, names: []string{"bo"}, whole: "a 1"})
+			require.Equal(t, []int{3}, x.broken())
+			read(x, reading{seq: c.seq, names: []string{"bo"}, whole: "a 2"})
+			require.Empty(t, x.broken())
+			x.restart()
+			read(x, reading{seq: c.seq, names: []string{"bo"}, whole: "a 2"})
+			require.Empty(t, x.broken(), "that was mended")
+		})
+	}
+}
+
+func TestNumbersThatMendingBeganAnewAreNotMissed(t *testing.T) {
+	x := newIndex("w")
+	read(x, reading{seq: 100, whole: "a 1"})
+	require.False(t, x.heard("3", "101", []string{"+ana"}))
+	read(x, reading{seq: 5000, names: []string{"ana"}, whole: "b 1"})
+	require.False(t, x.heard("3", "5001", []string{"+bo"}))
+	require.True(t, x.heard("3", "5003", []string{"+cy"}))
 }
 
 func TestNobodyIsUnwatchedByHearsayWhileAShardIsBroken(t *testing.T) {

@@ -86,13 +86,7 @@ func TestAnAddressThatWasEnteredInVainIsReleasedOnceThatIsKnown(t *testing.T) {
 // Both enter the same address for the same version. One of them keeps it, the
 // other finds an event in the inbox first, and does not subscribe then.
 func TestAReplicaThatDoesNotSubscribeAfterAllLeavesTheSubscriptionOfAnother(t *testing.T) {
-	server := redistest.Start(t)
-	client := &wire{Client: server.Client(t)}
-	clk := storetest.NewClock()
-	a, b := openImpatient(t, client, clk), openImpatient(t, server.Client(t), clk)
-	a.Open(gateway.Hooks{})
-	b.Open(gateway.Hooks{})
-	create(t, a, "1")
+	a, b, client, clk := overWire(t)
 	require.NoError(t, subscribe(t.Context(), a, clk, "1", bo))
 	first := true
 	client.happens(func(words []string) mishap {
@@ -200,13 +194,7 @@ func keyOf(t *testing.T, c rueidis.Client, suffix string) string {
 }
 
 func TestAnApplicationWhoseClientComesBackAtTheLastMomentLives(t *testing.T) {
-	server := redistest.Start(t)
-	client := &wire{Client: server.Client(t)}
-	clk := storetest.NewClock()
-	a, b := openImpatient(t, client, clk), openImpatient(t, server.Client(t), clk)
-	a.Open(gateway.Hooks{})
-	b.Open(gateway.Hooks{})
-	create(t, a, "1")
+	a, b, client, clk := overWire(t)
 	require.NoError(t, subscribe(t.Context(), a, clk, "1", ana))
 	came := false
 	client.happens(func(words []string) mishap {
@@ -229,13 +217,7 @@ func TestAnApplicationWhoseClientComesBackAtTheLastMomentLives(t *testing.T) {
 }
 
 func TestAnUpdateComesToAnEndAlthoughEventsComeAllTheTime(t *testing.T) {
-	server := redistest.Start(t)
-	client := &wire{Client: server.Client(t)}
-	clk := storetest.NewClock()
-	a, b := openImpatient(t, client, clk), openImpatient(t, server.Client(t), clk)
-	a.Open(gateway.Hooks{})
-	b.Open(gateway.Hooks{})
-	create(t, a, "1")
+	a, b, client, clk := overWire(t)
 	var people, told []string
 	for i := range 10 {
 		people = append(people, fmt.Sprintf("p%d@contoso.com", i))

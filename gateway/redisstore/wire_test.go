@@ -6,8 +6,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/redis/rueidis"
+
+	"ucwagate/gateway"
+	"ucwagate/gateway/redisstore"
+	"ucwagate/gateway/storetest"
+	"ucwagate/graphsrc/redistest"
 )
 
 // wire is a client on whose way to Redis something happens.
@@ -83,6 +89,19 @@ func (w *wire) DoMulti(ctx context.Context, multi ...rueidis.Completed) []rueidi
 		results[i] = w.do(ctx, cmd, w.mishap(cmd))
 	}
 	return results
+}
+
+// overWire are two stores on one server, of which the first reaches it over a
+// wire. There is an application "1".
+func overWire(t *testing.T) (a, b *redisstore.Store, client *wire, clk *storetest.Clock) {
+	t.Helper()
+	server := redistest.Start(t)
+	client, clk = &wire{Client: server.Client(t)}, storetest.NewClock()
+	a, b = openImpatient(t, client, clk), openImpatient(t, server.Client(t), clk)
+	a.Open(gateway.Hooks{})
+	b.Open(gateway.Hooks{})
+	create(t, a, "1")
+	return a, b, client, clk
 }
 
 // runs says whether a command runs a script on so many keys, of which one is of

@@ -192,7 +192,7 @@ func (r *checker) permissions(ctx context.Context) {
 		}
 	}
 	if err := r.client.Do(ctx, b.Eval().Script("return redis.call('INFO', 'replication')").Numkeys(1).Key(key).Build()).Error(); err != nil {
-		r.warning("scripts may not use INFO, so the budget does not notice a failover before somebody misses what was lost in it: %v", err)
+		r.warning("scripts may not use INFO, so neither the budget nor the lists of who watches whom notice a failover before somebody misses what was lost in it: %v", err)
 	}
 }
 

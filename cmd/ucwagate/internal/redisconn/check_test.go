@@ -130,7 +130,7 @@ func TestACheckSaysWhatIsWrongWithAServer(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, report.Problems)
 		require.Len(t, report.Warnings, 1)
-		require.Contains(t, report.Warnings[0], "scripts may not use INFO, so the budget does not notice a failover")
+		require.Contains(t, report.Warnings[0], "scripts may not use INFO, so neither the budget nor the lists of who watches whom notice a failover")
 	})
 	t.Run("password", func(t *testing.T) {
 		t.Parallel()

@@ -115,16 +115,19 @@ func (s *Store) rouseMending() {
 }
 
 // mendWhenAsked mends broken shards, until the store is closed. It waits until
-// whoever entered an address before the loss has kept the session, or has given up.
+// whoever entered an address before the loss has kept the session, or has given up;
+// in the beginning, without applications, there is nobody.
 func (s *Store) mendWhenAsked() {
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-s.mending:
 		case <-s.ctx.Done():
 			return
 		}
-		if s.pause(2*s.timeout) != nil {
-			return
+		if n, _, err := s.Count(s.ctx); err != nil || n > 0 || !first {
+			if s.pause(2*s.timeout) != nil {
+				return
+			}
 		}
 		if err := s.mend(s.ctx); err != nil && s.ctx.Err() == nil {
 			s.log.WarnContext(s.ctx, "who is watched could not be made whole; it is tried again soon", "error", err)

@@ -409,3 +409,12 @@ func TestAReplicaThatIsClosedLeavesTheMendingToAnother(t *testing.T) {
 	healer.Close()
 	require.False(t, claimed(t, other))
 }
+
+func TestWhatNobodyUsesYetIsMendedAtOnce(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	s, err := redisstore.New(redisstore.Options{Client: client, Prefix: "p", Clock: storetest.NewClock(), Timeout: time.Minute})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	s.Open(gateway.Hooks{})
+	eventually(t, "nobody is waited for", func() bool { return whole(t, client, "p") == 2*64 })
+}

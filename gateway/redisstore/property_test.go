@@ -33,6 +33,9 @@ func TestTwoReplicasDoWhatOneProcessDoes(t *testing.T) {
 			p.stores = [3]gateway.Store{model, open(t, client, prefix, clk, limits), open(t, client, prefix, clk, limits)}
 			for i, s := range p.stores {
 				s.Open(gateway.Hooks{Interest: p.hook(i)})
+				if i > 0 {
+					eventually(t, "it is known that nobody is watched", func() bool { return whole(t, client, prefix) == 2*64 })
+				}
 			}
 			for range 150 {
 				p.step()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,7 @@ func open(t testing.TB, client rueidis.Client, prefix string, clk clock.Clock, l
 	t.Helper()
 	s, err := redisstore.New(redisstore.Options{
 		Client: client, Prefix: prefix, Clock: clk, Idle: l.Idle, Tombstone: l.Tombstone, Max: l.Max, Session: l.Session,
+		Timeout: time.Second / 2, // which mending waits for, before which nobody counts as unwatched
 	})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)

@@ -334,7 +334,7 @@ func setBack(t *testing.T, f *fixture) {
 	p, v := f.park(t, "1", "")
 	_, err := f.Due(t.Context(), f.clk.Now(), 10)
 	require.NoError(t, err)
-	f.clk.Set(f.clk.Now().Add(-time.Hour))
+	f.clk.Set(f.clk.Now().Add(-48 * time.Hour)) // more than any replica can be late
 	ids, err := f.Due(t.Context(), f.clk.Now(), 10)
 	require.NoError(t, err)
 	for _, id := range ids {

@@ -116,20 +116,21 @@ func (s *Store) rouseMending() {
 
 // mendWhenAsked mends broken shards, until the store is closed. It waits until
 // whoever entered an address before the loss has kept the session, or has given up;
-// in the beginning, without applications, there is nobody.
+// without applications there is nobody, unless the last attempt failed.
 func (s *Store) mendWhenAsked() {
-	for first := true; ; first = false {
+	for mended := true; ; {
 		select {
 		case <-s.mending:
 		case <-s.ctx.Done():
 			return
 		}
-		if n, _, err := s.Count(s.ctx); err != nil || n > 0 || !first {
+		if n, _, err := s.Count(s.ctx); err != nil || n > 0 || !mended {
 			if s.pause(2*s.timeout) != nil {
 				return
 			}
 		}
-		if err := s.mend(s.ctx); err != nil && s.ctx.Err() == nil {
+		var err error
+		if mended, err = s.mend(s.ctx); err != nil && s.ctx.Err() == nil {
 			s.log.WarnContext(s.ctx, "who is watched could not be made whole; it is tried again soon", "error", err)
 		}
 		for _, x := range s.indexes() {
@@ -202,16 +203,17 @@ func harmOf(wounds []wound) (h harm) {
 	return h
 }
 
-// mend makes broken shards whole, unless another replica is at it. If it fails
+// mend makes broken shards whole, unless another replica is at it, and says whether
+// they are. If it fails
 // halfway the claim stays, so that it is not begun again at once; but a replica
 // that is closed leaves it to another.
-func (s *Store) mend(ctx context.Context) error {
+func (s *Store) mend(ctx context.Context) (mended bool, err error) {
 	if err := s.lookAnew(ctx); err != nil {
-		return err
+		return false, err
 	}
 	until, taken, err := s.Claim(ctx, mendClaim, mendFor)
 	if err != nil || !taken {
-		return err
+		return false, err
 	}
 	wounds, err := s.wounds(ctx)
 	if err == nil && len(wounds) > 0 {
@@ -220,7 +222,7 @@ func (s *Store) mend(ctx context.Context) error {
 	if err == nil || s.ctx.Err() != nil && !errors.Is(err, errDeposed) {
 		err = errors.Join(err, s.Release(context.WithoutCancel(ctx), mendClaim))
 	}
-	return err
+	return err == nil, err
 }
 
 // wounds asks Redis which shards are still broken: another replica may have

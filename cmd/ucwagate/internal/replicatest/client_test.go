@@ -160,4 +160,5 @@ func (c *client) forget() {
 	defer c.mu.Unlock()
 	clear(c.told)
 	clear(c.late)
+	c.retried, c.last = 0, nil
 }

@@ -29,9 +29,7 @@ func (r *rules) checkObservation() {
 		r.wrong(file, "%s", strings.TrimPrefix(err.Error(), "reading headers_file: "))
 	}
 	if u, err := url.Parse(t.Endpoint); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		r.warnings = append(r.warnings, Problem{
-			Origin: r.at(file), Key: file, Message: "is sent in clear: the endpoint is http and on another machine",
-		})
+		r.warn(file, "is sent in clear: the endpoint is http and on another machine")
 	}
 }
 

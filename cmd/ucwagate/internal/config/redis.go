@@ -3,7 +3,6 @@ package config
 import (
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -118,11 +117,8 @@ func (r *rules) checkFallback(path string, b Budget) {
 	if !c.Enabled() || !r.ok("redis.replicas", at) || b.Capacity >= c.Replicas {
 		return
 	}
-	r.warnings = append(r.warnings, Problem{
-		Origin: r.at(at), Key: showKey(at),
-		Message: fmt.Sprintf("is %d, below the %d of redis.replicas (%s): while Redis cannot be reached no replica has a token for itself, and nothing is sent",
-			b.Capacity, c.Replicas, r.at("redis.replicas")),
-	})
+	r.warn(at, "is %d, below the %d of redis.replicas (%s): while Redis cannot be reached no replica has a token for itself, and nothing is sent",
+		b.Capacity, c.Replicas, r.at("redis.replicas"))
 }
 
 func (r *rules) redisPassword(prefix, username string, password Secret, passwordFile string) {
@@ -178,9 +174,7 @@ func (r *rules) redisInClear(c Redis) {
 	}
 	for _, address := range c.Addresses {
 		if host, _, err := net.SplitHostPort(address); err == nil && !isLoopback(host) {
-			r.warnings = append(r.warnings, Problem{
-				Origin: r.at(at), Key: at, Message: "is sent in clear: redis.tls is not enabled and " + quote(address) + " is another machine",
-			})
+			r.warn(at, "is sent in clear: redis.tls is not enabled and %s is another machine", quote(address))
 			return
 		}
 	}

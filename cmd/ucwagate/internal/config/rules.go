@@ -71,6 +71,10 @@ func (r *rules) wrong(path, format string, args ...any) {
 	r.problem(path, r.at(path), fmt.Sprintf(format, args...))
 }
 
+func (r *rules) warn(path, format string, args ...any) {
+	r.warnings = append(r.warnings, Problem{Origin: r.at(path), Key: showKey(path), Message: fmt.Sprintf(format, args...)})
+}
+
 func (r *rules) checkSignIn() {
 	s := r.config.SignIn
 	none := s.Htpasswd == "" && len(s.Entra.Audiences) == 0 && len(s.Command.Argv) == 0 && s.Callback.URL == "" &&
@@ -130,11 +134,7 @@ func (r *rules) checkPresence() {
 		r.wrong("subscriptions.expiry", "must not be below subscriptions.soft_reset (%s)", formatDuration(u.SoftReset))
 	}
 	if r.ok("presence.refresh") && p.Refresh < eagerRefresh {
-		r.warnings = append(r.warnings, Problem{
-			Origin:  r.at("presence.refresh"),
-			Key:     "presence.refresh",
-			Message: "is below " + formatDuration(eagerRefresh) + "; Graph's terms frown on eager polling",
-		})
+		r.warn("presence.refresh", "is below %s; Graph's terms frown on eager polling", formatDuration(eagerRefresh))
 	}
 }
 
@@ -182,10 +182,7 @@ func (r *rules) checkNotifications(path string, t Tenant, owners, hooks map[stri
 	if n.URL != "" {
 		r.owned(hooks, path+".url", n.URL, n.URL)
 		if u, err := url.Parse(n.URL); err == nil && r.ok(path+".url") && u.Path != HookPath(t.Name) {
-			r.warnings = append(r.warnings, Problem{
-				Origin: r.at(path + ".url"), Key: showKey(path + ".url"),
-				Message: "has another path than " + HookPath(t.Name) + ", where the gateway expects notifications: a proxy must rewrite it",
-			})
+			r.warn(path+".url", "has another path than %s, where the gateway expects notifications: a proxy must rewrite it", HookPath(t.Name))
 		}
 	}
 	if at := path + ".url"; r.ok(at, "server.public_url") && r.config.HookURL(t) == "" {

@@ -32,10 +32,7 @@ func (r *rules) checkServer() {
 	for _, p := range s.TrustedProxies {
 		if p.Bits() == 0 {
 			const at = "server.trusted_proxies"
-			r.warnings = append(r.warnings, Problem{
-				Origin: r.at(at), Key: at,
-				Message: "names everybody: who reaches the gateway chooses the host of links, and the address by which wrong passwords are counted",
-			})
+			r.warn(at, "names everybody: who reaches the gateway chooses the host of links, and the address by which wrong passwords are counted")
 		}
 	}
 	r.readable(cert, s.CertFile)
@@ -49,9 +46,7 @@ func (r *rules) served(key, text string) {
 	if text == "" || !r.ok(key, "tenants") || slices.ContainsFunc(r.config.Tenants, ours) {
 		return
 	}
-	r.warnings = append(r.warnings, Problem{
-		Origin: r.at(key), Key: key, Message: "is of no domain in tenants[].domains: whoever is signed in as that is refused",
-	})
+	r.warn(key, "is of no domain in tenants[].domains: whoever is signed in as that is refused")
 }
 
 // checkTransports wants what makes an identity of a connection worth believing.

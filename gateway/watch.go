@@ -324,9 +324,11 @@ func (w *watch) changed(ctx context.Context, tenant *Tenant, c graphsrc.Change) 
 	w.mu.Unlock()
 	var failed error
 	for _, address := range addresses {
-		err := w.publishTo(ctx, c.To, address, known, kinds)
+		var err error
 		if c.To == nil {
 			err = w.publish(ctx, address, known, kinds, c.Revision)
+		} else {
+			err = w.publishTo(ctx, c.To, address, known, kinds)
 		}
 		if err != nil {
 			failed = err

@@ -291,18 +291,15 @@ func (s *Store) leaveOwed(ctx context.Context) (failed error) {
 				calls, of = append(calls, c), append(of, i)
 			}
 		}
-		answers := make([]int, len(part))
-		err := s.runEach(ctx, "noting who is not watched any more", calls, func(i int, _ message) { answers[of[i]]++ })
-		if err == nil {
-			continue
+		answered := make([]bool, len(calls))
+		if err := s.runEach(ctx, "noting who is not watched any more", calls, func(i int, _ message) { answered[i] = true }); err != nil {
+			failed = err
 		}
-		failed = err
-		for i := range of {
-			answers[of[i]]--
-		}
-		for i, n := range answers {
-			if n < 0 {
-				s.owed.add(part[i])
+		again := make(map[int]bool)
+		for i, ok := range answered {
+			if !ok && !again[of[i]] {
+				again[of[i]] = true
+				s.owed.add(part[of[i]])
 			}
 		}
 	}

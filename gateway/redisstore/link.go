@@ -84,10 +84,7 @@ func (s *Store) listen() {
 			return
 		}
 		s.log.Warn("the connection on which the replicas hear of each other was lost", "error", err)
-		select {
-		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // no secret
-		case <-s.ctx.Done():
-		}
+		s.pause(pause/2 + rand.N(pause)) //nolint:gosec // no secret
 		pause = min(2*pause, lastPause)
 	}
 }

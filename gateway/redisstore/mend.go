@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -125,7 +124,7 @@ func (s *Store) mendWhenAsked() {
 			return
 		}
 		if n, _, err := s.Count(s.ctx); err != nil || n > 0 || !mended {
-			if s.pause(2*s.timeout) != nil {
+			if !s.pause(2 * s.timeout) {
 				return
 			}
 		}
@@ -136,18 +135,6 @@ func (s *Store) mendWhenAsked() {
 		for _, x := range s.indexes() {
 			x.recheck()
 		}
-	}
-}
-
-// pause waits in real time, unless the store is closed.
-func (s *Store) pause(d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-s.ctx.Done():
-		return s.ctx.Err()
 	}
 }
 
@@ -204,9 +191,8 @@ func harmOf(wounds []wound) (h harm) {
 }
 
 // mend makes broken shards whole, unless another replica is at it, and says whether
-// they are. If it fails
-// halfway the claim stays, so that it is not begun again at once; but a replica
-// that is closed leaves it to another.
+// they are. If it fails halfway the claim stays, so that it is not begun again at
+// once; but a replica that is closed leaves it to another.
 func (s *Store) mend(ctx context.Context) (mended bool, err error) {
 	if err := s.lookAnew(ctx); err != nil {
 		return false, err
@@ -276,8 +262,8 @@ func (s *Store) heal(ctx context.Context, wounds []wound, until time.Time) error
 		if err := s.healSome(ctx, harm, part); err != nil {
 			return err
 		}
-		if err := s.pause(mendPause); err != nil {
-			return err
+		if !s.pause(mendPause) {
+			return ctx.Err()
 		}
 	}
 	if err := s.forgetOwed(ctx); err != nil {
@@ -411,11 +397,8 @@ func (s *Store) lookAnew(ctx context.Context) error {
 	if len(s.anew) == 0 {
 		return nil
 	}
-	fixed := [beforeIDs]string{
-		overflow, "", "", "", micros(s.clock.Now()), "", "", "",
-		strconv.Itoa(s.fold), strconv.Itoa(s.most), overflow, millis(s.life), s.replica, s.wakes,
-	}
-	calls := s.pushCalls(fixed, slices.Collect(maps.Keys(s.anew)))
+	what := pushed{entry: overflow, now: s.clock.Now()}
+	calls := s.pushCalls(what, slices.Collect(maps.Keys(s.anew)))
 	err := s.runEach(ctx, "telling applications to look anew", calls, func(i int, m message) {
 		for _, lines := range texts(list(m), 1) {
 			s.woken(lines)

@@ -12,6 +12,7 @@ import (
 
 	"ucwagate/gateway"
 	"ucwagate/gateway/parking"
+	"ucwagate/graphsrc/clock"
 )
 
 // places are the P-GETs that wait in this replica.
@@ -158,9 +159,7 @@ func (l *places) assure(id string) {
 // it has answered for all.
 func (s *Store) ascertain() {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		select {
-		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // no secret
-		case <-s.ctx.Done():
+		if !s.pause(pause/2 + rand.N(pause)) { //nolint:gosec // no secret
 			return
 		}
 		ids := s.places.doubtful()
@@ -230,10 +229,12 @@ func (s *Store) begin(f func()) {
 // later runs f after a while of real time, unless the store is closed before.
 func (s *Store) later(d time.Duration, f func()) {
 	s.begin(func() {
-		select {
-		case <-time.After(d):
+		if s.pause(d) {
 			f()
-		case <-s.ctx.Done():
 		}
 	})
 }
+
+// pause waits in real time and reports whether it has passed before the store was
+// closed.
+func (s *Store) pause(d time.Duration) bool { return clock.Wait(s.ctx, clock.System(), d) }

@@ -71,20 +71,27 @@ const beforeIDs = 14
 
 // push are the calls that leave events in the inboxes of applications.
 func (s *Store) push(address string, events []*session.Event, ids []string) ([]call, error) {
-	now := s.clock.Now()
-	since, entry, ms, seq, err := s.prepare(address, events, now)
-	if err != nil {
+	what := pushed{address: address, now: s.clock.Now()}
+	var err error
+	if what.since, what.entry, what.ms, what.seq, err = s.prepare(address, events, what.now); err != nil {
 		return nil, err
 	}
-	fixed := [beforeIDs]string{
-		entry, address, ms, seq, micros(now), since[session.High], since[session.Medium], since[session.Low],
-		strconv.Itoa(s.fold), strconv.Itoa(s.most), overflow, millis(s.life), s.replica, s.wakes,
-	}
-	return s.pushCalls(fixed, ids), nil
+	return s.pushCalls(what, ids), nil
 }
 
-// pushCalls run pushScript, whose arguments begin with fixed, for applications.
-func (s *Store) pushCalls(fixed [beforeIDs]string, ids []string) []call {
+// pushed is an entry for inboxes; without an address it is for all of them.
+type pushed struct {
+	entry, address, ms, seq string
+	since                   [session.Low + 1]string
+	now                     time.Time
+}
+
+// pushCalls run pushScript for applications.
+func (s *Store) pushCalls(p pushed, ids []string) []call {
+	fixed := [beforeIDs]string{
+		p.entry, p.address, p.ms, p.seq, micros(p.now), p.since[session.High], p.since[session.Medium], p.since[session.Low],
+		strconv.Itoa(s.fold), strconv.Itoa(s.most), overflow, millis(s.life), s.replica, s.wakes,
+	}
 	var byShard [shards]*call
 	var calls []call
 	for _, id := range ids {
